@@ -16,6 +16,7 @@
 
 pub mod audit;
 pub mod caller;
+pub mod choria_config;
 pub mod claims;
 pub mod clock;
 pub mod decision;

@@ -119,18 +119,17 @@ impl Request {
     ///
     /// # Errors
     /// When it is not a v1 or v2 request, or one that a node could read otherwise than we do.
-    pub fn parse(bytes: Vec<u8>) -> Result<Self, RequestError> {
-        let object = Object::parse(&bytes, &["protocol"])?;
+    pub fn parse(bytes: &[u8]) -> Result<Self, RequestError> {
+        let object = Object::parse(bytes, &["protocol"])?;
         let (version, envelope) = match object.required::<String>("protocol")?.as_str() {
-            PROTOCOL_V1 => (Version::V1, read_v1(&bytes)?),
-            PROTOCOL_V2 => (Version::V2, read_v2(&bytes)?),
+            PROTOCOL_V1 => (Version::V1, read_v1(bytes)?),
+            PROTOCOL_V2 => (Version::V2, read_v2(bytes)?),
             _ => return Err(RequestError::Protocol),
         };
-        drop(object);
         Self::assemble(bytes, version, envelope)
     }
 
-    fn assemble(bytes: Vec<u8>, version: Version, parts: Parts) -> Result<Self, RequestError> {
+    fn assemble(bytes: &[u8], version: Version, parts: Parts) -> Result<Self, RequestError> {
         if parts.agent.is_empty() {
             return Err(RequestError::Value("agent", "it is empty"));
         }
@@ -140,7 +139,7 @@ impl Request {
             rpc_body(&parts.message, &parts.agent)?
         };
         Ok(Self {
-            bytes,
+            bytes: bytes.to_vec(),
             caller_at: parts.caller_at,
             version,
             id: parts.id,

@@ -151,7 +151,7 @@ fn secure_requests() {
         let signature = hex::decode(&case.request_signature_hex).unwrap();
         assert!(user.verify(&bytes, &signature), "{}", case.name);
 
-        let request = Request::parse(bytes).unwrap();
+        let request = Request::parse(&bytes).unwrap();
         let caller = CallerId::new(case.token_caller.clone());
         let secure = vectors
             .signer(case.version)
@@ -168,7 +168,7 @@ fn secure_requests() {
                 .decode(secure["request"].as_str().unwrap())
                 .unwrap()
         };
-        let inner = Request::parse(inner).unwrap();
+        let inner = Request::parse(&inner).unwrap();
         assert_eq!(inner.claimed_caller(), case.caller_after, "{}", case.name);
         assert_eq!(inner.body(), request.body(), "{}", case.name);
         assert_eq!(inner.filter(), request.filter(), "{}", case.name);

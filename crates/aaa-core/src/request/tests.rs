@@ -18,12 +18,12 @@ fn v2_with_body(body: &str, change: impl FnOnce(&mut serde_json::Value)) -> Vec<
 }
 
 fn error(bytes: Vec<u8>) -> RequestError {
-    Request::parse(bytes).unwrap_err()
+    Request::parse(&bytes).unwrap_err()
 }
 
 #[test]
 fn a_v2_request_is_read_whole() {
-    let request = Request::parse(v2(|_| ())).unwrap();
+    let request = Request::parse(&v2(|_| ())).unwrap();
     assert_eq!(request.version(), Version::V2);
     assert_eq!(request.agent_action(), "puppet.status");
     assert_eq!(request.claimed_caller(), "up=eve");
@@ -45,7 +45,7 @@ fn a_v2_request_is_read_whole() {
 fn only_the_caller_changes() {
     let text = r#" {"protocol":"io.choria.protocol.v2.request", "new":[1.50, "\u003c"],"caller" : "up=x\u0041" ,"message":"e30=",
         "id":"1","sender":"s","collective":"c","agent":"discovery","ttl":60,"time":1795347644548776511} "#;
-    let request = Request::parse(text.as_bytes().to_vec()).unwrap();
+    let request = Request::parse(text.as_bytes()).unwrap();
     let signed = request.with_caller(&CallerId::new("okta=bob@example.net"));
     let expected = text.replace(r#""up=x\u0041""#, r#""okta=bob_example_net""#);
     assert_eq!(String::from_utf8(signed).unwrap(), expected);
@@ -53,7 +53,7 @@ fn only_the_caller_changes() {
 
 #[test]
 fn a_caller_cannot_break_out_of_its_string() {
-    let request = Request::parse(v2(|_| ())).unwrap();
+    let request = Request::parse(&v2(|_| ())).unwrap();
     let caller = CallerId::new("up=b\",\"agent\":\"x");
     let signed: serde_json::Value = serde_json::from_slice(&request.with_caller(&caller)).unwrap();
     assert_eq!(signed["caller"], "up=b\",\"agent\":\"x");
@@ -63,7 +63,7 @@ fn a_caller_cannot_break_out_of_its_string() {
 #[test]
 fn discovery_has_a_plain_body() {
     let request =
-        Request::parse(v2_with_body("ping", |r| r["agent"] = "discovery".into())).unwrap();
+        Request::parse(&v2_with_body("ping", |r| r["agent"] = "discovery".into())).unwrap();
     assert_eq!(request.body(), &Body::Plain);
     assert_eq!(request.agent_action(), "discovery");
 }
@@ -172,7 +172,7 @@ mod time {
     const MADE: i64 = 1_795_347_644;
 
     fn check(at: i64, ttl: i64) -> Result<(), Untimely> {
-        let request = Request::parse(v2(|r| {
+        let request = Request::parse(&v2(|r| {
             r["ttl"] = ttl.into();
             r["time"] = (MADE * 1_000_000_000).into();
         }))

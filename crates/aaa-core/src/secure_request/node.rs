@@ -8,9 +8,10 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::{PROTOCOL_V1, PROTOCOL_V2, V1, V2};
+use crate::claims::ClientClaims;
 use crate::key::{Ed25519Public, RsaHash, VerifyingKey, certificate_public_key};
 use crate::request::{Request, Version};
-use crate::token::{TokenError, Verifier};
+use crate::token::{TokenError, Verified, Verifier};
 
 /// What a node trusts.
 #[derive(Clone, Default)]
@@ -107,7 +108,7 @@ impl NodeTrust {
         if !key.verify(RsaHash::Sha256, secure.message.as_bytes(), &signature) {
             return Err(NotAccepted::Signature("certificate"));
         }
-        let request = request(secure.message.as_bytes().to_vec(), Version::V1)?;
+        let request = request(secure.message.as_bytes(), Version::V1)?;
         let caller = request.claimed_caller().to_owned();
         let signer = may_speak_for(&der, &caller)?;
         Ok(Accepted {
@@ -123,16 +124,16 @@ impl NodeTrust {
         ))?;
         let verifier = Verifier::new(vec![VerifyingKey::Ed25519(issuer)]);
         let (caller, signer) = (
-            Bearer::read(&verifier, &secure.caller, "caller", now)?,
-            Bearer::read(&verifier, &secure.signer, "signer", now)?,
+            bearer(&verifier, &secure.caller, "caller", now)?,
+            bearer(&verifier, &secure.signer, "signer", now)?,
         );
-        if !signer.claims.permissions().authentication_delegator {
+        if !signer.permissions().authentication_delegator {
             return Err(NotAccepted::Permission(
                 "signer",
                 "authentication_delegator",
             ));
         }
-        let rights = caller.claims.permissions();
+        let rights = caller.permissions();
         // The delegator's own token stands in for the caller until the client puts its own there.
         if secure.caller != secure.signer
             && !rights.fleet_management
@@ -142,17 +143,17 @@ impl NodeTrust {
         }
         let bytes = from_base64(&secure.request)?;
         let signature = from_base64(&secure.signature)?;
-        let key = Ed25519Public::from_hex(&signer.claims.standard.public_key)
+        let key = Ed25519Public::from_hex(&signer.standard.public_key)
             .map_err(|_| NotAccepted::Signature("signer"))?;
         if !key.verify(&bytes, &signature) {
             return Err(NotAccepted::Signature("signer"));
         }
-        let request = request(bytes, Version::V2)?;
+        let request = request(&bytes, Version::V2)?;
         let caller = request.claimed_caller().to_owned();
         Ok(Accepted {
             request,
             caller,
-            signer: signer.claims.callerid.clone(),
+            signer: signer.callerid.clone(),
         })
     }
 
@@ -169,23 +170,17 @@ impl NodeTrust {
     }
 }
 
-/// A token that is good now.
-struct Bearer {
-    claims: crate::claims::ClientClaims,
-}
-
-impl Bearer {
-    fn read(
-        verifier: &Verifier,
-        token: &str,
-        who: &'static str,
-        now: Timestamp,
-    ) -> Result<Self, NotAccepted> {
-        let refused = |why| NotAccepted::Token { who, why };
-        let authentic = verifier.authenticate(token.trim()).map_err(refused)?;
-        let claims = (*authentic.valid_at(now, None).map_err(refused)?).clone();
-        Ok(Self { claims })
-    }
+/// The claims of a token that is good now.
+fn bearer(
+    verifier: &Verifier,
+    token: &str,
+    who: &'static str,
+    now: Timestamp,
+) -> Result<Verified<ClientClaims>, NotAccepted> {
+    let authentic = verifier.authenticate(token.trim());
+    authentic
+        .and_then(|authentic| authentic.valid_at(now, None))
+        .map_err(|why| NotAccepted::Token { who, why })
 }
 
 fn parse<'a, T: serde::Deserialize<'a>>(secure: &'a [u8]) -> Result<T, NotAccepted> {
@@ -198,7 +193,7 @@ fn from_base64(text: &str) -> Result<Vec<u8>, NotAccepted> {
         .map_err(|_| NotAccepted::Malformed("a part of it is not base64".to_owned()))
 }
 
-fn request(bytes: Vec<u8>, version: Version) -> Result<Request, NotAccepted> {
+fn request(bytes: &[u8], version: Version) -> Result<Request, NotAccepted> {
     let request =
         Request::parse(bytes).map_err(|error| NotAccepted::Malformed(error.to_string()))?;
     if request.version() != version {

@@ -3,6 +3,7 @@
 //! Two steps, because only the first may be remembered: [`Verifier::authenticate`] checks what never changes (signatures,
 //! chain, purpose), [`Authentic::valid_at`] what does (the time). Only the result of the second can be used to decide.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -30,19 +31,17 @@ pub struct Verifier {
 
 /// Claims whose signature and chain are good, at some time or other.
 #[derive(Debug, Clone)]
-pub struct Authentic<C> {
-    claims: C,
-}
+pub struct Authentic<C>(Arc<C>);
 
 /// Claims of a token that is good and valid now.
-#[derive(Debug, Clone, Copy)]
-pub struct Verified<'a, C>(&'a C);
+#[derive(Debug, Clone)]
+pub struct Verified<C>(Arc<C>);
 
-impl<C> std::ops::Deref for Verified<'_, C> {
+impl<C> std::ops::Deref for Verified<C> {
     type Target = C;
 
     fn deref(&self) -> &C {
-        self.0
+        &self.0
     }
 }
 
@@ -68,7 +67,7 @@ impl Verifier {
         if claims.callerid.is_empty() {
             return Err(TokenError::Anonymous);
         }
-        Ok(Authentic { claims })
+        Ok(Authentic(Arc::new(claims)))
     }
 
     /// Checks everything of a server token that does not change with time.
@@ -80,7 +79,7 @@ impl Verifier {
         if claims.identity.is_empty() {
             return Err(TokenError::Anonymous);
         }
-        Ok(Authentic { claims })
+        Ok(Authentic(Arc::new(claims)))
     }
 
     /// The claims of a token that one of the keys vouches for.
@@ -247,6 +246,12 @@ fn decode<C: for<'de> Deserialize<'de>>(
 }
 
 impl<C: Claims> Authentic<C> {
+    /// The key that the token is bound to, in hexadecimal; empty when it is bound to none. The one claim that may be read
+    /// before the time is checked: it only says whose signature to expect.
+    pub fn public_key(&self) -> &str {
+        &self.0.standard().public_key
+    }
+
     /// The claims, if the token is valid now.
     ///
     /// # Errors
@@ -255,8 +260,8 @@ impl<C: Claims> Authentic<C> {
         &self,
         now: Timestamp,
         rules: Option<Rules>,
-    ) -> Result<Verified<'_, C>, TokenError> {
-        let standard = self.claims.standard();
+    ) -> Result<Verified<C>, TokenError> {
+        let standard = self.0.standard();
         let now = now.as_second();
         let expires = standard.expires().ok_or(TokenError::Endless)?;
         if expires <= now {
@@ -268,11 +273,11 @@ impl<C: Claims> Authentic<C> {
         }
         if let Some(rules) = rules {
             let away = u64::try_from(expires.saturating_sub(now)).unwrap_or(u64::MAX);
-            if !self.claims.may_live_long() && away > rules.max_validity.as_secs() {
+            if !self.0.may_live_long() && away > rules.max_validity.as_secs() {
                 return Err(TokenError::TooLong);
             }
         }
-        Ok(Verified(&self.claims))
+        Ok(Verified(Arc::clone(&self.0)))
     }
 }
 
