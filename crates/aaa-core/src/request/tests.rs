@@ -17,8 +17,8 @@ fn v2_with_body(body: &str, change: impl FnOnce(&mut serde_json::Value)) -> Vec<
     request.to_string().into_bytes()
 }
 
-fn error(bytes: Vec<u8>) -> RequestError {
-    Request::parse(&bytes).unwrap_err()
+fn error(bytes: impl AsRef<[u8]>) -> RequestError {
+    Request::parse(bytes.as_ref()).unwrap_err()
 }
 
 #[test]
@@ -160,10 +160,14 @@ fn wrong_kinds_are_refused() {
             r.as_object_mut().unwrap().remove(member);
         }));
     }
-    error(b"".to_vec());
-    error(b"[]".to_vec());
+    error(b"");
+    error(b"[]");
     error(vec![b'['; 100_000]);
-    error(format!("{{\"a\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000)).into_bytes());
+    error(format!(
+        "{{\"a\":{}1{}}}",
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    ));
 }
 
 mod time {
