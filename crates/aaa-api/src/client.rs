@@ -106,8 +106,8 @@ impl Client {
 
     /// Logs in at the first of these URLs that can decide: the token.
     ///
-    /// The next one is tried when one cannot be reached or cannot work ([`ClientError::is_outage`]). A refusal is final, and so
-    /// is a certificate that cannot be trusted. If all are out, the error is that of the last.
+    /// The next one is tried when one cannot be reached, cannot be trusted or cannot work ([`ClientError::is_outage`]); a refusal
+    /// is final. If all are out, the error is that of the last.
     pub async fn login_any(
         &self,
         urls: &[String],

@@ -37,10 +37,10 @@ pub const TIMESTAMP_LIMIT: usize = 12;
 /// Who wants a token, and for which key: the body of `POST /choria/v1/login`.
 #[derive(Clone, Default, ToSchema)]
 pub struct LoginRequest {
-    /// The name, as the authenticator knows it.
+    /// The name, as the authenticator knows it. At most 256 bytes.
     #[schema(max_length = 256, example = "bob")]
     pub username: String,
-    /// The password.
+    /// The password. At most 1024 bytes.
     #[schema(value_type = String, format = Password, max_length = 1024, write_only)]
     pub password: Secret<String>,
     /// The Ed25519 public key that the token will be bound to, in hexadecimal. Empty: the token is bound to no key, which a
@@ -200,10 +200,10 @@ impl From<LoginOutcome> for LoginResponse {
 /// A request, with the caller's authority for it: the body of `POST /choria/v1/sign`.
 #[derive(Clone, Default, ToSchema)]
 pub struct SignRequest {
-    /// The caller's token, as the login gave it.
+    /// The caller's token, as the login gave it. At most 256 KiB.
     #[schema(max_length = 262_144)]
     pub token: String,
-    /// The request as the client made it, in standard base64 with padding and without line breaks.
+    /// The request as the client made it, at most 512 KiB, in standard base64 with padding and without line breaks.
     #[schema(value_type = String, format = Byte, content_encoding = "base64", max_length = 699_052)]
     pub request: Vec<u8>,
     /// The Ed25519 signature over the bytes of the request (before base64) by the key that the token is bound to, in

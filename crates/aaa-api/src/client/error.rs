@@ -82,12 +82,17 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// The service is out of reach or out of order, so that another one may do better.
+    /// Nobody decided about the request: the service is out of reach, out of order, or another one than expected. One at
+    /// another URL may do better.
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Timeout { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Tls { .. }
+            | Self::Timeout { .. }
+            | Self::TooLong { .. }
+            | Self::NoAnswer { .. } => true,
             Self::Status { status, .. } => status.is_server_error(),
-            _ => false,
+            Self::NoUrl | Self::Url { .. } | Self::Trust(_) | Self::Refused { .. } => false,
         }
     }
 
@@ -164,9 +169,9 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
 fn explain_tls(error: &rustls::Error) -> String {
     use rustls::{AlertDescription, CertificateError, Error as Tls};
     let hint = match error {
-        Tls::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "; name the authority that issued its certificate"
-        }
+        Tls::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => "; name the authority that issued its certificate",
         Tls::InvalidMessage(_) => "; does it speak TLS on this port?",
         Tls::AlertReceived(AlertDescription::CertificateRequired) => {
             "; it wants a client certificate"
@@ -218,12 +223,10 @@ mod tests {
             }
             .is_outage()
         );
-        assert!(
-            !ClientError::Tls {
-                url: String::new(),
-                reason: String::new()
-            }
-            .is_outage()
-        );
+        let untrusted = ClientError::Tls {
+            url: String::new(),
+            reason: String::new(),
+        };
+        assert!(untrusted.is_outage());
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
+use zeroize::Zeroizing;
 
 use super::gate::Call;
 use super::stream::SignStream;
@@ -40,7 +41,7 @@ impl Login {
     ) -> Result<v1::LoginResponse, ApiError> {
         let handler = self.0.as_deref().ok_or_else(no_login)?;
         if let Err(error) = rest::LoginRequest::check(&message) {
-            let body = message.encode_to_vec();
+            let body = Zeroizing::new(message.encode_to_vec());
             handler.malformed(context, &body, &error).await;
             return Err(error);
         }

@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, Stream, StreamExt as _};
+use prost::Message as _;
 use tokio::time::{Instant, Sleep};
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Status, Streaming};
 
 use super::gate::{Call, unreadable};
 use super::service::sign;
-use super::v1::{
-    SignRequest, SignStreamRequest, SignStreamResponse, sign_stream_response::Outcome,
-};
+use super::v1::{SignStreamRequest, SignStreamResponse, sign_stream_response::Outcome};
 use crate::error::ApiError;
 use crate::handler::{Context, Front, SignHandler};
 use crate::server::{Condition, ConditionReceiver};
@@ -154,12 +153,11 @@ async fn answer(
     context: Context,
     item: SignStreamRequest,
 ) -> SignStreamResponse {
-    let answered = match checked(&item.id, item.request) {
-        Ok(request) => sign(&*handler, &context, request).await,
+    let answered = match check(&item) {
+        Ok(()) => sign(&*handler, &context, item.request.unwrap_or_default()).await,
         Err(error) => {
-            handler
-                .malformed(&context, item.id.as_bytes(), &error)
-                .await;
+            let body = item.encode_to_vec();
+            handler.malformed(&context, &body, &error).await;
             Err(error)
         }
     };
@@ -176,11 +174,14 @@ async fn answer(
     }
 }
 
-fn checked(id: &str, request: Option<SignRequest>) -> Result<SignRequest, ApiError> {
-    if id.is_empty() || id.len() > ID_LIMIT {
+fn check(item: &SignStreamRequest) -> Result<(), ApiError> {
+    if item.id.is_empty() || item.id.len() > ID_LIMIT {
         return Err(ApiError::malformed(format!(
             "id must have 1 to {ID_LIMIT} bytes"
         )));
     }
-    request.ok_or_else(|| ApiError::malformed("request is missing"))
+    if item.request.is_none() {
+        return Err(ApiError::malformed("request is missing"));
+    }
+    Ok(())
 }

@@ -41,6 +41,7 @@ pub(super) fn routes(handlers: Handlers, body_deadline: Duration) -> Router {
 #[utoipa::path(
     post,
     path = "/choria/v1/login",
+    tag = "aaa",
     operation_id = "login",
     request_body(content = LoginRequest, content_type = "application/json"),
     responses(
@@ -59,6 +60,7 @@ pub(crate) async fn login(State(api): State<Arc<Api>>, request: Request) -> Resp
 #[utoipa::path(
     post,
     path = "/choria/v1/sign",
+    tag = "aaa",
     operation_id = "sign",
     request_body(content = SignRequest, content_type = "application/json"),
     responses(
@@ -134,6 +136,7 @@ fn refuse(error: ApiError) -> Response {
 #[utoipa::path(
     get,
     path = "/choria/v1/openapi.json",
+    tag = "aaa",
     operation_id = "openapi",
     responses((status = 200, description = "This document", body = serde_json::Value, content_type = "application/json")),
 )]
