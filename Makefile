@@ -1,0 +1,43 @@
+# What people type here. Each target installs what it needs, or says exactly what to install.
+
+CARGO ?= cargo
+GO ?= go
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help demo build test unit interop bench lint fmt deny advisories tools
+
+help: ## Shows this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## Logs in, signs, verifies, refuses and shows the record: everything from nothing, in ./demo
+	@$(TARGET)/debug/aaa demo --dir demo
+
+build: tools
+	@$(CARGO) build --quiet --bins
+
+test: unit interop ## Runs every test: units, vectors, whole system, and the real Choria
+
+unit: tools
+	$(CARGO) test --workspace --quiet
+
+interop: build
+	@GO=$(GO) AAA_BIN=$(abspath $(TARGET)/debug/aaa) tests/interop/run.sh
+
+bench: tools ## Measures the services and prints the tables of docs/benchmarks.md
+	tests/load/bench.sh
+
+lint: fmt deny ## Formatting, lints, and the dependency policy
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+
+fmt:
+	$(CARGO) fmt --all --check
+
+deny: tools
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --log-level error check bans licenses sources
+
+advisories: ## Known vulnerabilities in what we depend on; fetches the advisory database
+	$(CARGO) deny check advisories
+
+tools:
+	@deploy/need-tools.sh
