@@ -211,12 +211,16 @@ impl Minter {
 
     /// A token for a node, a broker or a service.
     pub fn server(&self, grant: ServerGrant, now: Timestamp) -> Result<String, MintError> {
-        let standard = self.standard(
+        let mut standard = self.standard(
             Purpose::Server,
             Some(&grant.public_key),
             grant.validity,
             now,
         )?;
+        // A broker takes a server token with `tcs` for one in a chain, and refuses it for the `issexp` that only those have.
+        if matches!(self.issuer, Issuer::Organization(_)) {
+            standard.tcs.clear();
+        }
         self.sign(&ServerClaims {
             identity: grant.identity,
             collectives: grant.collectives,
