@@ -171,7 +171,10 @@ fn a_server_token_is_no_client_token_and_the_other_way_round() {
         .unwrap();
     assert_eq!(claims.identity, "aaa.example.net");
     assert!(claims.permissions.unwrap().service_host);
-    assert_eq!(claims.standard.tcs, "", "a broker would take it for one in a chain");
+    assert_eq!(
+        claims.standard.tcs, "",
+        "a broker would take it for one in a chain"
+    );
     assert_eq!(
         verdict(&verifier, &server).unwrap_err(),
         TokenError::Purpose("client")
