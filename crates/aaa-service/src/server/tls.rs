@@ -1,0 +1,340 @@
+//! TLS: certificate and key from files, checked to belong together, and taken anew when the files change.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ::aws_lc_rs::digest;
+use arc_swap::ArcSwap;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
+use rustls_pki_types::pem::{self, PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+use crate::config::{Digest, Document, FileContent, MAX_FILE_BYTES, Problems};
+
+const CERTIFICATE: &str = "tls_certificate";
+const KEY: &str = "tls_key";
+const CA: &str = "tls_ca";
+
+const WANTS_CERTIFICATE: &str = "wants a certificate in PEM, with its chain";
+const WANTS_KEY: &str = "wants the private key of tls_certificate in PEM";
+const WANTS_CA: &str = "wants certificates in PEM, of those who issue clients' certificates";
+
+/// The files that the configuration names.
+#[derive(Debug, Clone)]
+pub(crate) struct TlsFiles {
+    certificate: PathBuf,
+    key: PathBuf,
+    ca: Option<PathBuf>,
+}
+
+impl TlsFiles {
+    /// Reads which they are; what is missing goes to the document's problems.
+    pub(crate) fn read(document: &Document) -> Option<Self> {
+        let top = document.top();
+        let (certificate, key) = (top.path(CERTIFICATE), top.path(KEY));
+        for (setting, value) in [(CERTIFICATE, &certificate), (KEY, &key)] {
+            if value.is_none() {
+                top.problem(
+                    setting,
+                    "required; or say --disable-tls behind a proxy that does TLS",
+                );
+            }
+        }
+        Some(Self {
+            certificate: certificate?,
+            key: key?,
+            ca: top.path(CA),
+        })
+    }
+
+    /// Reads and checks them. `found` gets what is wrong, and warnings.
+    fn load(&self, found: &mut Problems) -> Option<Loaded> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let chain_file = read(&self.certificate, CERTIFICATE, WANTS_CERTIFICATE, found);
+        let key_file = read(&self.key, KEY, WANTS_KEY, found);
+        let ca_file = match &self.ca {
+            Some(path) => Some(read(path, CA, WANTS_CA, found)?),
+            None => None,
+        };
+        let (chain_file, key_file) = (chain_file?, key_file?);
+        let chain = certificates(&chain_file, CERTIFICATE, WANTS_CERTIFICATE, found);
+        let key = private_key(&key_file, found);
+        let ca = ca_file
+            .as_ref()
+            .map(|file| certificates(file, CA, WANTS_CA, found));
+        let (chain, key) = (chain?, key?);
+        let not_after = not_after(&chain);
+        let pair = pair(chain, key, &provider, found)?;
+        let config = match ca {
+            None => server_config(&provider, None, pair),
+            Some(ca) => server_config(&provider, Some(roots(ca?, found)?), pair),
+        };
+        match config {
+            Ok(config) => Some(Loaded {
+                config: Arc::new(config),
+                not_after,
+                files: [Some(&chain_file), Some(&key_file), ca_file.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .map(|file| (file.path().to_owned(), file.digest()))
+                    .collect(),
+            }),
+            Err(error) => {
+                found.push(CERTIFICATE, error.to_string());
+                None
+            }
+        }
+    }
+}
+
+struct Loaded {
+    config: Arc<ServerConfig>,
+    /// When the certificate ends, in seconds of the unix epoch.
+    not_after: Option<i64>,
+    /// The files as they were read.
+    files: Vec<(PathBuf, Digest)>,
+}
+
+/// What connections are accepted with.
+pub(crate) struct Tls {
+    files: TlsFiles,
+    read_at_start: Vec<(PathBuf, Digest)>,
+    current: ArcSwap<ServerConfig>,
+    not_after: ArcSwap<Option<i64>>,
+}
+
+impl Tls {
+    /// Reads the files. What is wrong goes to `found`, and what is worth a word.
+    pub(crate) fn load(files: TlsFiles, found: &mut Problems) -> Option<Self> {
+        let loaded = files.load(found)?;
+        Some(Self {
+            files,
+            read_at_start: loaded.files,
+            current: ArcSwap::new(loaded.config),
+            not_after: ArcSwap::from_pointee(loaded.not_after),
+        })
+    }
+
+    /// The files as they were when this was loaded, to be followed from there.
+    pub(crate) fn read_at_start(&self) -> Vec<(PathBuf, Digest)> {
+        self.read_at_start.clone()
+    }
+
+    /// Takes the files as they are now, for new connections. If anything is wrong the old ones stay.
+    pub(crate) fn reload(&self) -> Result<(), Problems> {
+        let mut found = Problems::default();
+        match self.files.load(&mut found) {
+            Some(loaded) if found.is_empty() => {
+                self.not_after.store(Arc::new(loaded.not_after));
+                self.current.store(loaded.config);
+                Ok(())
+            }
+            _ => Err(found),
+        }
+    }
+
+    pub(super) fn current(&self) -> Arc<ServerConfig> {
+        self.current.load_full()
+    }
+
+    /// When the certificate ends, in seconds of the unix epoch.
+    pub(crate) fn not_after(&self) -> Option<i64> {
+        **self.not_after.load()
+    }
+}
+
+fn server_config(
+    provider: &Arc<CryptoProvider>,
+    clients: Option<RootCertStore>,
+    pair: CertifiedKey,
+) -> Result<ServerConfig, Error> {
+    let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_safe_default_protocol_versions()?;
+    let mutual = clients.is_some();
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(roots) => {
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+                    .build()
+                    .map_err(|e| Error::General(e.to_string()))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config =
+        builder.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(pair)));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    if mutual {
+        // A resumed session would go on with a certificate that has ended, or whose issuer is trusted no more.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    } else {
+        config.ticketer = aws_lc_rs::Ticketer::new()?;
+    }
+    Ok(config)
+}
+
+fn read(path: &Path, key: &str, wants: &str, found: &mut Problems) -> Option<FileContent> {
+    match FileContent::read(path, MAX_FILE_BYTES) {
+        Ok(content) => Some(content),
+        Err(error) => {
+            found.push(key, format!("{}: {error}; {wants}", path.display()));
+            None
+        }
+    }
+}
+
+fn certificates(
+    file: &FileContent,
+    key: &str,
+    wants: &str,
+    found: &mut Problems,
+) -> Option<Vec<CertificateDer<'static>>> {
+    let parsed: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(file.bytes()).collect();
+    let problem = match parsed {
+        Ok(chain) if chain.is_empty() => "holds no certificate".to_owned(),
+        Ok(chain) => match chain
+            .iter()
+            .position(|der| X509Certificate::from_der(der).is_err())
+        {
+            None => return Some(chain),
+            Some(place) => format!("certificate {} of it is malformed", place + 1),
+        },
+        Err(error) => pem_problem(&error),
+    };
+    found.push(
+        key,
+        format!("{}: {problem}; {wants}", file.path().display()),
+    );
+    None
+}
+
+fn private_key(file: &FileContent, found: &mut Problems) -> Option<PrivateKeyDer<'static>> {
+    let shown = file.path().display();
+    if file.world_readable() {
+        let mode = file.mode();
+        found.warn(
+            KEY,
+            format!("{shown} can be read by everybody (mode {mode:04o}); make it 0600"),
+        );
+    }
+    let encrypted = file.text().is_some_and(|text| text.contains("ENCRYPTED"));
+    let problem = match PrivateKeyDer::from_pem_slice(file.bytes()) {
+        Ok(key) => return Some(key),
+        Err(_) if encrypted => "is encrypted; wants a key without a passphrase".to_owned(),
+        Err(pem::Error::NoItemsFound) => format!("holds no private key; {WANTS_KEY}"),
+        Err(error) => format!("{}; {WANTS_KEY}", pem_problem(&error)),
+    };
+    found.push(KEY, format!("{shown}: {problem}"));
+    None
+}
+
+/// What a PEM reader found, without the text around it, which may be a key's.
+fn pem_problem(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "ends before its END line".to_owned(),
+        pem::Error::NoItemsFound => "holds nothing of the kind".to_owned(),
+        _ => "is no PEM".to_owned(),
+    }
+}
+
+/// Key and certificate as a pair, if they are one.
+fn pair(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    provider: &CryptoProvider,
+    found: &mut Problems,
+) -> Option<CertifiedKey> {
+    let key = match provider.key_provider.load_private_key(key) {
+        Ok(key) => key,
+        Err(error) => {
+            found.push(
+                KEY,
+                format!("no key that TLS can use ({error}); {WANTS_KEY}"),
+            );
+            return None;
+        }
+    };
+    let pair = CertifiedKey::new(chain, key);
+    match pair.keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Some(pair),
+        Err(Error::InconsistentKeys(_)) => {
+            let certificate = pair.cert.first().map(|der| certificate_key(der));
+            let key = pair.key.public_key();
+            let text = format!(
+                "does not belong to {CERTIFICATE} (certificate: {}, key: {})",
+                certificate.flatten().as_deref().unwrap_or("unknown"),
+                key.map_or_else(|| "unknown".to_owned(), |spki| described(&spki)),
+            );
+            found.push(KEY, text);
+            None
+        }
+        Err(error) => {
+            found.push(
+                CERTIFICATE,
+                format!("cannot be used ({error}); {WANTS_CERTIFICATE}"),
+            );
+            None
+        }
+    }
+}
+
+fn certificate_key(der: &[u8]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let spki = certificate.tbs_certificate.subject_pki.raw;
+    Some(described(&SubjectPublicKeyInfoDer::from(spki)))
+}
+
+/// A public key for people: its kind, its size, and the end of the SHA-256 of its `SubjectPublicKeyInfo`.
+fn described(spki: &SubjectPublicKeyInfoDer<'_>) -> String {
+    let kind = SubjectPublicKeyInfo::from_der(spki)
+        .ok()
+        .map_or_else(|| "unknown".to_owned(), |(_, spki)| kind_of(&spki));
+    let digest = digest::digest(&digest::SHA256, spki);
+    let mut end = String::new();
+    for byte in digest.as_ref().iter().skip(30) {
+        let _ = write!(end, "{byte:02x}");
+    }
+    format!("{kind} …{end}")
+}
+
+fn kind_of(spki: &SubjectPublicKeyInfo<'_>) -> String {
+    // RFC 8410 section 3.
+    const ED25519: &str = "1.3.101.112";
+    match spki.parsed() {
+        Ok(PublicKey::RSA(key)) => format!("RSA {}", key.key_size()),
+        Ok(PublicKey::EC(point)) => format!("EC {}", point.key_size()),
+        _ if spki.algorithm.algorithm.to_id_string() == ED25519 => "Ed25519".to_owned(),
+        _ => "unknown".to_owned(),
+    }
+}
+
+fn roots(ca: Vec<CertificateDer<'static>>, found: &mut Problems) -> Option<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in ca {
+        if let Err(error) = roots.add(certificate) {
+            found.push(
+                CA,
+                format!("holds a certificate that cannot be used ({error}); {WANTS_CA}"),
+            );
+            return None;
+        }
+    }
+    Some(roots)
+}
+
+fn not_after(chain: &[CertificateDer<'_>]) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(chain.first()?).ok()?;
+    Some(certificate.validity().not_after.timestamp())
+}
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;

@@ -1,0 +1,245 @@
+//! The life of a service: built from its configuration, started, reloaded, drained.
+//!
+//! A program's `main` is [`run`] with a function that builds its [`Handlers`]. While it builds, a service tells the [`Shell`] what
+//! it wants to hear of: changed files, reloads, the end. [`start`] does the same within a process, for tests and for
+//! development. What a service registers takes effect only when it starts: checking a configuration builds it too.
+
+mod args;
+mod prepared;
+mod program;
+mod reload;
+mod running;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use aaa_api::handler::Handlers;
+use aaa_core::clock::{SharedClock, SystemClock};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use args::ServiceArgs;
+pub use program::{Program, run, run_with};
+pub use running::{Running, StartError};
+
+use crate::config::{Document, FileContent, Problems};
+use crate::readiness::Readiness;
+use crate::watch::Follow;
+use prepared::Prepared;
+use reload::{ReloadHook, ReopenHook};
+
+/// What a service is told and may ask for while it is built.
+pub struct Shell {
+    site: String,
+    clock: SharedClock,
+    readiness: Readiness,
+    draining: CancellationToken,
+    tasks: TaskTracker,
+    own_front: bool,
+    follows: Vec<Follow>,
+    reload: Vec<ReloadHook>,
+    reopen: Vec<ReopenHook>,
+    start: Vec<StartHook>,
+    drain: Vec<DrainHook>,
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+struct StartHook {
+    name: String,
+    run: Box<dyn FnOnce() -> Boxed<Result<(), String>> + Send>,
+}
+
+struct DrainHook {
+    name: String,
+    run: Box<dyn FnOnce() -> Boxed<()> + Send>,
+}
+
+/// What the embedder decides instead of the configuration, or beside it.
+#[derive(Clone)]
+pub struct Options {
+    /// Overrides `listen` and `port`.
+    pub listen: Option<String>,
+    /// Overrides `admin_listen` and `monitor_port`.
+    pub admin_listen: Option<String>,
+    /// Plain HTTP for clients.
+    pub disable_tls: bool,
+    /// The time of day.
+    pub clock: SharedClock,
+    /// Whether spans are sent to a collector, and so carry more than a request's name.
+    pub traced: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            admin_listen: None,
+            disable_tls: false,
+            clock: Arc::new(SystemClock),
+            traced: false,
+        }
+    }
+}
+
+/// Starts a service within this process: no signals, no log of its own.
+///
+/// # Errors
+/// When the configuration is wrong, an address cannot be listened on, or the service itself cannot start.
+pub async fn start<B>(
+    program: &Program,
+    document: Document,
+    options: Options,
+    build: B,
+) -> Result<Running, StartError>
+where
+    B: FnOnce(&Document, &mut Shell) -> Result<Handlers, Problems>,
+{
+    let prepared = Prepared::new(program, document, options, None, build)
+        .map_err(StartError::Configuration)?;
+    prepared.start().await.map_err(StartError::Runtime)
+}
+
+impl Shell {
+    fn new(site: String, clock: SharedClock) -> Self {
+        Self {
+            site,
+            clock,
+            readiness: Readiness::default(),
+            draining: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            own_front: false,
+            follows: Vec::new(),
+            reload: Vec::new(),
+            reopen: Vec::new(),
+            start: Vec::new(),
+            drain: Vec::new(),
+        }
+    }
+
+    /// [`start`], for those who have the type at hand.
+    ///
+    /// # Errors
+    /// See [`start`].
+    pub async fn start<B>(
+        program: &Program,
+        document: Document,
+        options: Options,
+        build: B,
+    ) -> Result<Running, StartError>
+    where
+        B: FnOnce(&Document, &mut Self) -> Result<Handlers, Problems>,
+    {
+        start(program, document, options, build).await
+    }
+
+    /// The name of this site, for metrics, records and policies.
+    pub fn site(&self) -> &str {
+        &self.site
+    }
+
+    /// The time of day.
+    pub fn clock(&self) -> SharedClock {
+        Arc::clone(&self.clock)
+    }
+
+    /// Where to say that something keeps the service from serving.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// Says that the service is reached in a way of its own, so that it may run without a listener.
+    pub fn has_own_front(&mut self) {
+        self.own_front = true;
+    }
+
+    /// Cancelled when the service is told to stop: from then on nothing new is to be taken on.
+    pub fn draining(&self) -> CancellationToken {
+        self.draining.clone()
+    }
+
+    /// Runs in the background tasks that the service spawns with it; draining waits for them. They end when
+    /// [`Shell::draining`] is cancelled, once they have finished what they had.
+    pub fn tasks(&self) -> TaskTracker {
+        self.tasks.clone()
+    }
+
+    /// Follows a file from the state in which it was read. `changed` gets each new content, on a thread where it may block;
+    /// an error keeps the old one, is logged and counted. `what` names it there: a setting's full key.
+    pub fn follow(
+        &mut self,
+        what: impl Into<String>,
+        file: &FileContent,
+        limit: u64,
+        mut changed: impl FnMut(&FileContent) -> Result<(), String> + Send + 'static,
+    ) {
+        let changed = move |files: &[FileContent]| files.iter().try_for_each(&mut changed);
+        self.follows
+            .push(Follow::new(what, &[file], limit, changed));
+    }
+
+    /// Follows several files that belong together; `changed` gets all of them when one has changed.
+    pub fn follow_all(
+        &mut self,
+        what: impl Into<String>,
+        files: &[&FileContent],
+        limit: u64,
+        changed: impl FnMut(&[FileContent]) -> Result<(), String> + Send + 'static,
+    ) {
+        self.follows.push(Follow::new(what, files, limit, changed));
+    }
+
+    /// Hears of a reload (SIGHUP), with the configuration as it is now. Settings that it cannot take are problems: of the
+    /// result, or of the document; then the old ones go on. It may block.
+    pub fn on_reload(
+        &mut self,
+        name: impl Into<String>,
+        hook: impl Fn(&Document) -> Result<(), Problems> + Send + Sync + 'static,
+    ) {
+        self.reload.push(ReloadHook {
+            name: name.into(),
+            run: Box::new(hook),
+        });
+    }
+
+    /// Opens files anew that were moved away (SIGHUP), whether or not the configuration reads. It may block.
+    pub fn on_reopen(
+        &mut self,
+        name: impl Into<String>,
+        hook: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) {
+        self.reopen.push(ReopenHook {
+            name: name.into(),
+            run: Box::new(hook),
+        });
+    }
+
+    /// Runs when the service starts, before it listens. An error keeps it from starting.
+    pub fn on_start<F>(
+        &mut self,
+        name: impl Into<String>,
+        hook: impl FnOnce() -> F + Send + 'static,
+    ) where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.start.push(StartHook {
+            name: name.into(),
+            run: Box::new(move || Box::pin(hook())),
+        });
+    }
+
+    /// Runs when the service stops, after the last request: to flush and to close. In the order of registration.
+    pub fn on_drain<F>(
+        &mut self,
+        name: impl Into<String>,
+        hook: impl FnOnce() -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.drain.push(DrainHook {
+            name: name.into(),
+            run: Box::new(move || Box::pin(hook())),
+        });
+    }
+}

@@ -1,0 +1,268 @@
+//! A service built from its configuration, and checked to the end, but not started.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aaa_api::handler::Handlers;
+use aaa_api::server::router_with;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::reload::{Reloader, take_tls};
+use super::running::{Parts, Running, StartTime};
+use super::{Options, Program, Shell};
+use crate::admin::Admin;
+use crate::config::{Document, MAX_FILE_BYTES, Problems};
+use crate::server::{Address, Front, Limits, Server, Tls, TlsFiles};
+use crate::telemetry::{Telemetry, metrics};
+use crate::watch::{Follow, Watch};
+
+/// All that is needed to start.
+pub(super) struct Prepared {
+    started: StartTime,
+    shell: Shell,
+    document: Document,
+    handlers: Handlers,
+    limits: Limits,
+    listen: Option<Address>,
+    admin: Option<Address>,
+    tls: Option<Arc<Tls>>,
+    traced: bool,
+    telemetry: Option<Arc<Telemetry>>,
+    version: &'static str,
+}
+
+impl Prepared {
+    /// Builds the service and checks everything, so that all problems are found together.
+    pub(super) fn new<B>(
+        program: &Program,
+        document: Document,
+        options: Options,
+        telemetry: Option<Arc<Telemetry>>,
+        build: B,
+    ) -> Result<Self, Problems>
+    where
+        B: FnOnce(&Document, &mut Shell) -> Result<Handlers, Problems>,
+    {
+        let started = StartTime::now();
+        metrics::install();
+        let site = document.top().string("site").unwrap_or_default();
+        let limits = Limits::read(&document);
+        let mut shell = Shell::new(site, options.clock);
+        let outcome = build(&document, &mut shell);
+        let listen = address(&document, "listen", options.listen, "port");
+        let admin = address(
+            &document,
+            "admin_listen",
+            options.admin_listen,
+            "monitor_port",
+        );
+        if listen.is_none() && !shell.own_front {
+            document.top().require("port");
+        }
+        let mut problems = document.problems();
+        let tls = match (&listen, options.disable_tls) {
+            (Some(_), false) => TlsFiles::read(&document).and_then(|files| {
+                problems.merge(document.problems());
+                Tls::load(files, &mut problems).map(Arc::new)
+            }),
+            _ => None,
+        };
+        problems.merge(document.problems());
+        let handlers = match outcome {
+            Ok(handlers) => handlers,
+            Err(found) => {
+                problems.merge(found);
+                Handlers::default()
+            }
+        };
+        if let Some(tls) = &tls {
+            warn_of_expiry(tls, &shell, &mut problems);
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        for warning in problems.warnings() {
+            document.warn(&warning.key, &warning.text);
+        }
+        Ok(Self {
+            started,
+            shell,
+            document,
+            handlers,
+            limits,
+            listen,
+            admin,
+            tls,
+            traced: options.traced,
+            telemetry,
+            version: program.version,
+        })
+    }
+
+    /// What does not keep the service from starting.
+    pub(super) fn warnings(&self) -> Problems {
+        self.document.problems()
+    }
+
+    /// Listens, starts what the service registered, and serves.
+    pub(super) async fn start(mut self) -> Result<Running, String> {
+        for warning in self.document.problems().warnings() {
+            tracing::warn!(setting = warning.key, "{}", warning.text);
+        }
+        let shell = &mut self.shell;
+        metrics::build_info(&shell.site, self.version);
+        // Ready only when all of this has been done.
+        let starting = shell.readiness.register("service");
+        let client = self.listen.as_ref().map(Address::bind).transpose()?;
+        let admin = self.admin.as_ref().map(Address::bind).transpose()?;
+        let stop = CancellationToken::new();
+        let admin_addr = admin.as_ref().map(|(_, address)| *address);
+        if let Some((listener, address)) = admin {
+            let admin = Arc::new(Admin::new(shell.readiness.clone()));
+            let server = Arc::new(Server::plain(admin, &Limits::admin()));
+            tracing::info!(%address, "metrics and health");
+            tokio::spawn(server.run(listener, TaskTracker::new(), stop.clone(), stop.clone()));
+        }
+        for hook in std::mem::take(&mut shell.start) {
+            (hook.run)()
+                .await
+                .map_err(|error| format!("{}: {error}", hook.name))?;
+        }
+        let watch = Arc::new(self.watch()?);
+        let connections = TaskTracker::new();
+        let kill = CancellationToken::new();
+        let addr = client.as_ref().map(|(_, address)| *address);
+        if let Some((listener, address)) = client {
+            let server = self.server();
+            tracing::info!(%address, tls = self.tls.is_some(), "listening");
+            let draining = self.shell.draining.clone();
+            tokio::spawn(server.run(listener, connections.clone(), draining, kill.clone()));
+        }
+        tokio::spawn(upkeep(stop.clone()));
+        starting.ready();
+        tracing::info!(
+            ms = self.started.milliseconds(),
+            version = self.version,
+            "started"
+        );
+        let shell = self.shell;
+        Ok(Running::new(
+            Parts {
+                addr,
+                admin_addr,
+                readiness: shell.readiness,
+                draining: shell.draining,
+                tasks: shell.tasks,
+                connections,
+                kill,
+                stop,
+                drain_timeout: self.limits.drain,
+                hooks: shell.drain,
+            },
+            Reloader {
+                site: shell.site,
+                document: self.document,
+                telemetry: self.telemetry,
+                tls: self.tls,
+                watch,
+                reload: shell.reload,
+                reopen: shell.reopen,
+            },
+        ))
+    }
+
+    /// Follows what the service asked for, and the files of TLS.
+    fn watch(&mut self) -> Result<Watch, String> {
+        let mut follows = std::mem::take(&mut self.shell.follows);
+        if let Some(tls) = &self.tls {
+            follows.push(follow_tls(tls, &self.shell));
+        }
+        Watch::start(&self.shell.site, follows).map_err(|e| format!("cannot follow files: {e}"))
+    }
+
+    fn server(&mut self) -> Arc<Server<Front>> {
+        let options = aaa_api::server::Options {
+            condition: self.shell.readiness.subscribe(),
+            body_deadline: self.limits.body,
+            ..aaa_api::server::Options::default()
+        };
+        let router = router_with(std::mem::take(&mut self.handlers), &options);
+        let front = Arc::new(Front::new(router, &self.shell.site, self.traced));
+        let tls = self.tls.clone();
+        Arc::new(Server::new(front, tls, &self.limits, &self.shell.site))
+    }
+}
+
+/// Where to listen: what the command line says, else the address of the configuration, else its port.
+fn address(document: &Document, key: &str, chosen: Option<String>, port: &str) -> Option<Address> {
+    let top = document.top();
+    let (configured, port) = (top.string(key), top.port(port));
+    let text = match (chosen, configured) {
+        (Some(text), _) => {
+            let flag = format!("--{}", key.replace('_', "-"));
+            return match Address::parse(&text) {
+                Ok(address) => Some(address),
+                Err(problem) => {
+                    document.problem(flag, problem);
+                    None
+                }
+            };
+        }
+        (None, Some(text)) => text,
+        (None, None) => return port.map(Address::All),
+    };
+    match Address::parse(&text) {
+        Ok(address) => Some(address),
+        Err(problem) => {
+            top.problem(key, problem);
+            None
+        }
+    }
+}
+
+/// How long before its end a certificate is warned of.
+const EXPIRY_WARNING: Duration = Duration::from_hours(14 * 24);
+
+fn warn_of_expiry(tls: &Tls, shell: &Shell, found: &mut Problems) {
+    let Some(not_after) = tls.not_after() else {
+        return;
+    };
+    let left = not_after.saturating_sub(shell.clock.now().as_second());
+    match u64::try_from(left) {
+        Err(_) | Ok(0) => found.warn("tls_certificate", "has expired; clients will refuse it"),
+        Ok(left) if left < EXPIRY_WARNING.as_secs() => found.warn(
+            "tls_certificate",
+            format!(
+                "expires in {}",
+                aaa_core::duration::human(Duration::from_secs(left))
+            ),
+        ),
+        Ok(_) => {}
+    }
+    metrics::certificate_expiry(&shell.site, not_after);
+}
+
+/// Takes certificate, key and CA anew when one of them changes.
+fn follow_tls(tls: &Arc<Tls>, shell: &Shell) -> Follow {
+    let site = shell.site.clone();
+    let reloaded = Arc::clone(tls);
+    Follow::of_digests(
+        "tls_certificate",
+        tls.read_at_start(),
+        MAX_FILE_BYTES,
+        move |_| take_tls(&reloaded, &site),
+    )
+}
+
+/// Moves what histograms have collected to where it is kept, so that it does not grow between scrapes.
+async fn upkeep(stop: CancellationToken) {
+    const EVERY: Duration = Duration::from_secs(5);
+    while stop
+        .run_until_cancelled(tokio::time::sleep(EVERY))
+        .await
+        .is_some()
+    {
+        metrics::install().run_upkeep();
+    }
+}

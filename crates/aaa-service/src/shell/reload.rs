@@ -1,0 +1,146 @@
+//! Reloading: files are opened anew, the configuration is read anew, and what cannot be taken leaves the old in place.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::{Document, Problems, TOP};
+use crate::server::Tls;
+use crate::telemetry::metrics::{certificate_expiry, reload_error};
+use crate::telemetry::{Settings, Telemetry};
+use crate::watch::Watch;
+
+pub(super) struct ReloadHook {
+    pub(super) name: String,
+    pub(super) run: Box<Reload>,
+}
+
+type Reload = dyn Fn(&Document) -> Result<(), Problems> + Send + Sync;
+
+pub(super) struct ReopenHook {
+    pub(super) name: String,
+    pub(super) run: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+}
+
+/// What a running service needs to reload.
+pub(super) struct Reloader {
+    pub(super) site: String,
+    /// The configuration that it was started with.
+    pub(super) document: Document,
+    pub(super) telemetry: Option<Arc<Telemetry>>,
+    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) watch: Arc<Watch>,
+    pub(super) reload: Vec<ReloadHook>,
+    pub(super) reopen: Vec<ReopenHook>,
+}
+
+impl Reloader {
+    /// Reloads everything. `true` when all of it could be taken. Blocks.
+    pub(super) fn reload(&self, config: Option<&Path>, debug: bool) -> bool {
+        let mut whole = true;
+        let mut failed = |what: &str, problem: &str| {
+            whole = false;
+            reload_error(&self.site, what);
+            tracing::warn!(what, problem, "cannot be reloaded; the old one goes on");
+        };
+        if let Some(telemetry) = &self.telemetry
+            && let Err(problem) = telemetry.reopen()
+        {
+            failed("logfile", &problem);
+        }
+        for hook in &self.reopen {
+            if let Err(problem) = (hook.run)() {
+                failed(&hook.name, &problem);
+            }
+        }
+        if let Some(tls) = &self.tls
+            && let Err(problem) = take_tls(tls, &self.site)
+        {
+            failed("tls_certificate", &problem);
+        }
+        if let Some(config) = config {
+            match Document::load(config) {
+                Ok(document) => self.configuration(&document, debug, &mut failed),
+                Err(problems) => failed("configuration", &one_line(&problems)),
+            }
+        }
+        self.watch.look();
+        if whole {
+            tracing::info!("reloaded");
+        }
+        whole
+    }
+
+    fn configuration(&self, document: &Document, debug: bool, failed: &mut dyn FnMut(&str, &str)) {
+        let settings = Settings::read(document, "", debug);
+        if let Err(problems) = document.finish() {
+            failed("configuration", &one_line(&problems));
+            return;
+        }
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.set_level(settings.level);
+        }
+        for key in self.fixed_and_changed(document) {
+            tracing::warn!(setting = key, "changed; it takes effect with a restart");
+        }
+        for hook in &self.reload {
+            let before = document.problems().errors().len();
+            let result = (hook.run)(document);
+            let mut problems = document.problems();
+            if problems.errors().len() == before {
+                problems = Problems::default();
+            }
+            if let Err(found) = result {
+                problems.merge(found);
+            }
+            if !problems.is_empty() {
+                failed(&hook.name, &one_line(&problems));
+            }
+        }
+    }
+
+    /// Settings of the shell that are read once, and now say something else.
+    fn fixed_and_changed(&self, document: &Document) -> Vec<&'static str> {
+        const FIXED: &[&str] = &[
+            "site",
+            "port",
+            "listen",
+            "monitor_port",
+            "admin_listen",
+            "tls_certificate",
+            "tls_key",
+            "tls_ca",
+            "logfile",
+            "log_format",
+            "telemetry",
+            "max_connections",
+            "header_timeout",
+            "body_timeout",
+            "idle_timeout",
+            "drain_timeout",
+        ];
+        let (old, new) = (self.document.top(), document.top());
+        TOP.iter()
+            .map(|setting| setting.key)
+            .filter(|key| FIXED.contains(key) && old.raw(key) != new.raw(key))
+            .collect()
+    }
+}
+
+/// Takes certificate, key and CA as they are now, or says why they stay as they were.
+pub(super) fn take_tls(tls: &Tls, site: &str) -> Result<(), String> {
+    tls.reload().map_err(|problems| one_line(&problems))?;
+    if let Some(not_after) = tls.not_after() {
+        certificate_expiry(site, not_after);
+    }
+    Ok(())
+}
+
+/// Problems for a log line.
+pub(super) fn one_line(problems: &Problems) -> String {
+    let lines: Vec<_> = problems
+        .errors()
+        .iter()
+        .map(|problem| format!("{}: {}", problem.key, problem.text.replace('\n', " ")))
+        .collect();
+    lines.join("; ")
+}

@@ -1,0 +1,148 @@
+use std::os::unix::fs::symlink;
+use std::sync::mpsc::{Receiver, channel};
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// Long enough for any machine; nothing waits for it to pass.
+const LONG: Duration = Duration::from_secs(30);
+
+struct Followed {
+    watch: Watch,
+    heard: Receiver<String>,
+}
+
+fn follow(path: &Path) -> Followed {
+    let (tell, heard) = channel();
+    let read = FileContent::read(path, 1024).unwrap();
+    let follow = Follow::new("users", &[&read], 1024, move |files| {
+        let text = files[0].text().unwrap().to_owned();
+        let refused = text == "broken";
+        tell.send(text).unwrap();
+        if refused {
+            Err("no users".to_owned())
+        } else {
+            Ok(())
+        }
+    });
+    let watch = Watch::start("watch-test", vec![follow]).unwrap();
+    // Once it has looked, it watches.
+    watch.look();
+    Followed { watch, heard }
+}
+
+fn replace(dir: &TempDir, name: &str, text: &str) {
+    let new = dir.path().join(".new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, dir.path().join(name)).unwrap();
+}
+
+#[test]
+fn a_file_written_or_replaced_is_heard_and_the_same_content_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("users");
+    std::fs::write(&path, "one").unwrap();
+    let followed = follow(&path);
+
+    std::fs::write(&path, "two").unwrap();
+    assert_eq!(followed.heard.recv_timeout(LONG).unwrap(), "two");
+    replace(&dir, "users", "three");
+    assert_eq!(followed.heard.recv_timeout(LONG).unwrap(), "three");
+
+    replace(&dir, "users", "three");
+    std::fs::write(dir.path().join("other"), "x").unwrap();
+    followed.watch.look();
+    assert!(followed.heard.try_recv().is_err());
+
+    // What cannot be taken is passed on once, and the file is still followed.
+    replace(&dir, "users", "broken");
+    assert_eq!(followed.heard.recv_timeout(LONG).unwrap(), "broken");
+    followed.watch.look();
+    assert!(followed.heard.try_recv().is_err());
+    replace(&dir, "users", "four");
+    assert_eq!(followed.heard.recv_timeout(LONG).unwrap(), "four");
+}
+
+#[test]
+fn a_file_that_is_gone_is_an_error_and_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("users");
+    std::fs::write(&path, "one").unwrap();
+    let followed = follow(&path);
+    std::fs::remove_file(&path).unwrap();
+    followed.watch.look();
+    assert!(followed.heard.try_recv().is_err());
+    std::fs::write(&path, "two").unwrap();
+    assert_eq!(followed.heard.recv_timeout(LONG).unwrap(), "two");
+}
+
+#[test]
+fn a_directory_of_links_swapped_as_kubernetes_does_is_heard_each_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let version = |name: &str, text: &str| {
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+        std::fs::write(dir.path().join(name).join("users"), text).unwrap();
+    };
+    let swap = |name: &str| {
+        let link = dir.path().join("..data_tmp");
+        symlink(name, &link).unwrap();
+        std::fs::rename(link, dir.path().join("..data")).unwrap();
+    };
+    version("..1", "one");
+    swap("..1");
+    symlink("..data/users", dir.path().join("users")).unwrap();
+    let followed = follow(&dir.path().join("users"));
+
+    version("..2", "two");
+    swap("..2");
+    std::fs::remove_dir_all(dir.path().join("..1")).unwrap();
+    assert_eq!(followed.heard.recv_timeout(LONG).unwrap(), "two");
+    version("..3", "three");
+    swap("..3");
+    assert_eq!(followed.heard.recv_timeout(LONG).unwrap(), "three");
+}
+
+#[test]
+fn a_change_between_reading_and_following_is_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("users");
+    std::fs::write(&path, "one").unwrap();
+    let read = FileContent::read(&path, 1024).unwrap();
+    std::fs::write(&path, "two").unwrap();
+    let (tell, heard) = channel();
+    let follow = Follow::new("users", &[&read], 1024, move |files| {
+        tell.send(files[0].text().unwrap().to_owned()).unwrap();
+        Ok(())
+    });
+    let _watch = Watch::start("watch-test", vec![follow]).unwrap();
+    assert_eq!(heard.recv_timeout(LONG).unwrap(), "two");
+}
+
+#[test]
+fn the_places_of_a_link_are_those_on_the_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    std::fs::create_dir(root.join("real")).unwrap();
+    std::fs::write(root.join("real/users"), "x").unwrap();
+    symlink("real", root.join("current")).unwrap();
+    symlink("current/users", root.join("users")).unwrap();
+    let (mut directories, mut names) = (BTreeSet::new(), BTreeSet::new());
+    places(&root.join("users"), &mut directories, &mut names);
+    assert_eq!(
+        directories,
+        BTreeSet::from([root.clone(), root.join("real")])
+    );
+    assert_eq!(
+        names,
+        BTreeSet::from([
+            root.join("users"),
+            root.join("current"),
+            root.join("real/users")
+        ])
+    );
+    // Links in a circle end.
+    symlink("b", root.join("a")).unwrap();
+    symlink("a", root.join("b")).unwrap();
+    places(&root.join("a"), &mut directories, &mut names);
+}
