@@ -1,1 +1,160 @@
+//! The signing service: checks a token, asks policy, puts the decision on record, signs the request.
+//!
+//! [`build`] makes it from a configuration file; the road of a request is in [`pipeline`].
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod audit;
+mod delegator;
+pub mod key_files;
+pub mod keys;
+pub mod meter;
+pub mod pipeline;
+pub mod settings;
+
+use std::sync::Arc;
+
+use aaa_api::handler::Handlers;
+use aaa_audit::Trail;
+use aaa_policy::Authorizer;
+use aaa_policy::actionlist::ActionList;
+use aaa_policy::rego::Opa;
+use aaa_service::config::{Document, FileContent, MAX_FILE_BYTES, Problems};
+use aaa_service::shell::Shell;
+use arc_swap::ArcSwap;
+
+use crate::delegator::Expiry;
+use crate::key_files::{KeyFiles, KeyProblem, Loaded};
+use crate::meter::Meter;
+use crate::pipeline::{Demands, Pipeline};
+use crate::settings::Settings;
+
+/// Builds the signer that a configuration file asks for; no handler when it asks for none.
+///
+/// # Errors
+/// Everything that is wrong with its part of the file.
+pub fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, Problems> {
+    let settings = Settings::read(document);
+    if document.top().string("signer").is_none() {
+        return Ok(Handlers::default());
+    }
+    let site: Arc<str> = shell.site().into();
+    let trail = Arc::new(audit::trail(document, &site));
+    let Some(settings) = settings else {
+        return Err(document.problems());
+    };
+    let loaded = match settings.files.load(shell.clock().now()) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            report(document, &problems);
+            return Err(document.problems());
+        }
+    };
+    for warning in &loaded.warnings {
+        document.warn(full_key(warning.setting), &warning.text);
+    }
+    document.finish()?;
+    follow_trail(shell, &trail);
+    let demands = Arc::new(ArcSwap::from_pointee(demands(&settings)));
+    reload_demands(shell, &demands);
+    let pipeline = Pipeline {
+        clock: shell.clock(),
+        keys: follow_keys(shell, settings.files, loaded),
+        demands,
+        trail,
+        meter: Meter::new(&site),
+        site,
+    };
+    Ok(Handlers {
+        sign: Some(Arc::new(pipeline)),
+        login: None,
+    })
+}
+
+fn demands(settings: &Settings) -> Demands {
+    let authorizer = |kind: &settings::Authorizer| -> Box<dyn Authorizer> {
+        match kind {
+            settings::Authorizer::ActionList => Box::new(ActionList),
+            settings::Authorizer::Opa => Box::new(Opa::default()),
+        }
+    };
+    Demands {
+        authorizers: settings.authorizers.iter().map(authorizer).collect(),
+        rules: settings.rules,
+        limits: settings.limits,
+        allow_bearer_tokens: settings.allow_bearer_tokens,
+    }
+}
+
+/// Takes over, on a reload, what is demanded of requests. Where keys and records lie is settled at start.
+fn reload_demands(shell: &mut Shell, demands_in_use: &Arc<ArcSwap<Demands>>) {
+    let demands_in_use = Arc::clone(demands_in_use);
+    shell.on_reload("basicjwt_signer", move |document| {
+        let settings = Settings::read(document);
+        document.finish()?;
+        if let Some(settings) = settings {
+            demands_in_use.store(Arc::new(demands(&settings)));
+        }
+        Ok(())
+    });
+}
+
+/// Uses new keys when their files change and hold good ones; otherwise goes on with the old.
+fn follow_keys(shell: &mut Shell, files: KeyFiles, loaded: Loaded) -> Arc<ArcSwap<keys::Keys>> {
+    let clock = shell.clock();
+    let expiry = Expiry::watch(shell, loaded.delegator_expires);
+    let keys = Arc::new(ArcSwap::from_pointee(loaded.keys));
+    let contents: Vec<&FileContent> = loaded.contents.iter().map(AsRef::as_ref).collect();
+    let swapped = Arc::clone(&keys);
+    shell.follow_all(
+        "basicjwt_signer.keys",
+        &contents,
+        MAX_FILE_BYTES,
+        move |_| {
+            let loaded = files.load(clock.now()).map_err(|problems| {
+                let lines = problems
+                    .iter()
+                    .map(|problem| format!("{}: {}", problem.setting, problem.text));
+                lines.collect::<Vec<_>>().join("; ")
+            })?;
+            swapped.store(Arc::new(loaded.keys));
+            expiry.set(loaded.delegator_expires);
+            tracing::info!("the signer's keys were reloaded");
+            Ok(())
+        },
+    );
+    keys
+}
+
+/// Reopens and closes the trail with the service.
+fn follow_trail(shell: &mut Shell, trail: &Arc<Trail>) {
+    let reopened = Arc::clone(trail);
+    shell.on_reopen("auditors", move || {
+        reopened.reopen().map_err(|error| error.to_string())
+    });
+    let closed = Arc::clone(trail);
+    shell.on_drain("auditors", move || async move { closed.close().await });
+}
+
+fn report(document: &Document, problems: &[KeyProblem]) {
+    for problem in problems {
+        document.problem(full_key(problem.setting), &problem.text);
+    }
+}
+
+/// A setting's name as it stands in the file: those of the Choria configuration have dots of their own.
+fn full_key(setting: &str) -> String {
+    if setting.starts_with("plugin.") {
+        format!("choria_config: {setting}")
+    } else {
+        format!("basicjwt_signer.{setting}")
+    }
+}

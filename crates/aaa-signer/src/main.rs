@@ -1,1 +1,14 @@
-fn main() {}
+//! The signing service as a program.
+
+use std::process::ExitCode;
+
+use aaa_service::shell::{Program, run};
+
+fn main() -> ExitCode {
+    let program = Program {
+        name: "aaa-signer",
+        version: env!("CARGO_PKG_VERSION"),
+        about: "Signs Choria requests for those who may make them",
+    };
+    run(&program, aaa_signer::build)
+}

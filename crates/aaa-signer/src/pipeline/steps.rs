@@ -1,0 +1,372 @@
+//! The steps of the road. Each is made only by the one before it; none can be made elsewhere.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use aaa_api::error::ApiError;
+use aaa_api::handler::{Context, SignOutcome};
+use aaa_api::rest::SignRequest;
+use aaa_audit::AuditError;
+use aaa_core::audit::{Outcome, Subject};
+use aaa_core::claims::ClientClaims;
+use aaa_core::decision::{Decision, Reason};
+use aaa_core::key::{Ed25519Public, KeyError};
+use aaa_core::request::{Request, TimeLimits, Version};
+use aaa_core::token::{self, Rules};
+use aaa_policy::{Authorizer, Question};
+use jiff::Timestamp;
+
+use super::Pipeline;
+use super::answer;
+use crate::keys::Keys;
+
+/// A request that can be read, and what came with it. Nothing about it is believed yet.
+pub(super) struct Received {
+    exchange: String,
+    request: Arc<Request>,
+    token: String,
+    signature: String,
+}
+
+/// A request whose token is good.
+pub(super) struct Verified {
+    known: Known,
+    signature: String,
+    key: Option<Ed25519Public>,
+}
+
+/// A request that the token's bearer made: signed by the key in the token, or admitted without by the operator's choice.
+pub(super) struct Bound(Known);
+
+/// A request at a time at which it may be signed.
+pub(super) struct Timely(Known);
+
+/// A request that policy allows.
+pub(super) struct Authorized {
+    known: Known,
+    rule: String,
+}
+
+/// A request whose decision is on record: the one thing that a key signs.
+pub(super) struct Recorded(Known);
+
+/// What is known about a request once its caller is.
+struct Known {
+    exchange: String,
+    request: Arc<Request>,
+    claims: token::Verified<ClientClaims>,
+}
+
+/// A request that is not signed, and how far it got.
+pub(super) struct Denied {
+    exchange: String,
+    request: Arc<Request>,
+    /// Whose token it came with, if that is known.
+    claims: Option<token::Verified<ClientClaims>>,
+    reason: Reason,
+    /// Why, for the record and for those who may know.
+    why: String,
+    /// Whether the caller proved to be in good standing, and so may know why.
+    tell: bool,
+}
+
+/// What is no request.
+pub(super) struct Unreadable {
+    exchange: String,
+    subject: Subject,
+    why: String,
+}
+
+impl Received {
+    pub(super) fn read(asked: SignRequest, context: &Context) -> Result<Self, Unreadable> {
+        let SignRequest {
+            token,
+            request,
+            signature,
+        } = asked;
+        let request = Request::parse(&request).map_err(|error| Unreadable {
+            exchange: context.request_id.clone(),
+            subject: Subject::unreadable(&request),
+            why: format!("request cannot be signed: {error}"),
+        })?;
+        Ok(Self {
+            exchange: context.request_id.clone(),
+            request: Arc::new(request),
+            token,
+            signature,
+        })
+    }
+
+    /// Is the token one of a trusted issuer, and valid now?
+    pub(super) fn verify(
+        self,
+        keys: &Keys,
+        now: Timestamp,
+        rules: Rules,
+    ) -> Result<Verified, Denied> {
+        let Self {
+            exchange,
+            request,
+            token,
+            signature,
+        } = self;
+        // The stock client sends what is in its token file, newline included.
+        let good = keys.authenticate(token.trim()).and_then(|bearer| {
+            let claims = bearer.valid_at(now, rules)?;
+            Ok((bearer, claims))
+        });
+        match good {
+            Ok((bearer, claims)) => Ok(Verified {
+                known: Known {
+                    exchange,
+                    request,
+                    claims,
+                },
+                signature,
+                key: bearer.key.clone(),
+            }),
+            Err(error) => Err(Denied {
+                exchange,
+                request,
+                claims: None,
+                reason: Reason::InvalidToken,
+                why: format!("the token is refused: {error}"),
+                tell: false,
+            }),
+        }
+    }
+}
+
+impl Verified {
+    /// Did the bearer of the token make the request? Only the holder of the token's key can have signed it.
+    pub(super) fn bind(self, allow_bearer_tokens: bool) -> Result<Bound, Denied> {
+        if self.signature.is_empty() {
+            return if allow_bearer_tokens {
+                Ok(Bound(self.known))
+            } else {
+                Err(self.denied(Reason::MissingSignature, "the request is not signed"))
+            };
+        }
+        let Some(key) = &self.key else {
+            return Err(self.denied(Reason::InvalidSignature, "the token is bound to no key"));
+        };
+        let good = hex::decode(&self.signature)
+            .is_ok_and(|signature| key.verify(self.known.request.bytes(), &signature));
+        if good {
+            Ok(Bound(self.known))
+        } else {
+            let why = "the request was not signed by the key of its token";
+            Err(self.denied(Reason::InvalidSignature, why))
+        }
+    }
+
+    /// A stolen token is no proof of who sends it: the sender is told nothing.
+    fn denied(self, reason: Reason, why: &str) -> Denied {
+        Denied {
+            tell: false,
+            ..self.known.denied(reason, why)
+        }
+    }
+}
+
+impl Bound {
+    /// Is it a request of a version and a time that this signer signs?
+    pub(super) fn in_time(
+        self,
+        keys: &Keys,
+        now: Timestamp,
+        limits: TimeLimits,
+    ) -> Result<Timely, Denied> {
+        let Self(known) = self;
+        let version = known.request.version();
+        if keys.signer(version).is_none() {
+            return Err(known.denied(Reason::UnsupportedVersion, unsupported(version)));
+        }
+        match known.request.check_time(now, limits) {
+            Ok(()) => Ok(Timely(known)),
+            Err(untimely) => Err(known.denied(Reason::Untimely, untimely.to_string())),
+        }
+    }
+}
+
+fn unsupported(version: Version) -> &'static str {
+    match version {
+        Version::V1 => "this signer has no privileged certificate, so it signs no v1 requests",
+        Version::V2 => "this signer has no delegator token, so it signs no v2 requests",
+    }
+}
+
+impl Timely {
+    /// May the caller make this request? Every authorizer must say so.
+    pub(super) fn authorize(
+        self,
+        pipeline: &Pipeline,
+        authorizers: &[Box<dyn Authorizer>],
+        now: Timestamp,
+    ) -> Result<Authorized, Denied> {
+        let Self(known) = self;
+        let started = Instant::now();
+        let decision = decide(pipeline, authorizers, &known, now);
+        pipeline.meter.authorized(started.elapsed());
+        let reason = match decision {
+            Decision::Allow { rule } => {
+                return Ok(Authorized {
+                    known,
+                    rule: rule.into_owned(),
+                });
+            }
+            Decision::Deny { .. } => Reason::NotAuthorized,
+            Decision::Failed { .. } => Reason::PolicyFailed,
+        };
+        let why = answer::may_not(&known.claims.callerid, &known.request, &decision);
+        Err(known.denied(reason, why))
+    }
+}
+
+/// Asks one authorizer after the other; the first that does not allow ends it.
+fn decide(
+    pipeline: &Pipeline,
+    authorizers: &[Box<dyn Authorizer>],
+    known: &Known,
+    now: Timestamp,
+) -> Decision {
+    let Known {
+        request, claims, ..
+    } = known;
+    let question = Question {
+        request,
+        claims,
+        site: &pipeline.site,
+        now,
+    };
+    let action = request.agent_action();
+    let mut decision = Decision::failed("no authorizer is configured");
+    for authorizer in authorizers {
+        decision = authorizer.decide(&question);
+        pipeline
+            .meter
+            .decided(authorizer.name(), &action, &decision);
+        if !decision.is_allowed() {
+            break;
+        }
+    }
+    decision
+}
+
+impl Authorized {
+    /// Puts the decision on record, durably.
+    ///
+    /// # Errors
+    /// When it cannot be, so that nothing may be signed.
+    pub(super) async fn record(self, pipeline: &Pipeline) -> Result<Recorded, AuditError> {
+        let Self { known, rule } = self;
+        // The record tells of it; the log does only to those who look closely.
+        tracing::debug!(
+            caller = known.claims.callerid,
+            action = answer::printable(&known.request.agent_action()),
+            request = answer::printable(known.request.id()),
+            "allowed"
+        );
+        let subject = Subject::Sign(Arc::clone(&known.request));
+        let outcome = Outcome::Allowed { rule };
+        let _receipt: aaa_audit::Recorded = pipeline
+            .record(&known.exchange, Some(&known.claims), subject, outcome)
+            .await?;
+        Ok(Recorded(known))
+    }
+}
+
+impl Recorded {
+    /// Signs the request, in the name of the caller that its token names.
+    pub(super) fn sign(self, keys: &Keys) -> Result<Vec<u8>, KeyError> {
+        let Self(known) = self;
+        let signer = keys
+            .signer(known.request.version())
+            .ok_or(KeyError::Signing)?;
+        signer.sign(&known.request.with_caller(&known.claims.caller()))
+    }
+}
+
+impl Known {
+    fn denied(self, reason: Reason, why: impl Into<String>) -> Denied {
+        Denied {
+            exchange: self.exchange,
+            request: self.request,
+            claims: Some(self.claims),
+            reason,
+            why: why.into(),
+            tell: true,
+        }
+    }
+}
+
+impl Denied {
+    pub(super) fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// What the client is told: the reason, to those who proved who they are; to anybody else nothing.
+    pub(super) fn answer(&self) -> SignOutcome {
+        if self.tell {
+            answer::denied(&self.why)
+        } else {
+            answer::denied_without_reason()
+        }
+    }
+
+    pub(super) async fn record(self, pipeline: &Pipeline) -> Result<(), AuditError> {
+        let caller = self
+            .claims
+            .as_ref()
+            .map_or("unverified", |claims| &claims.callerid);
+        tracing::warn!(
+            caller,
+            claimed = answer::printable(self.request.claimed_caller()),
+            action = answer::printable(&self.request.agent_action()),
+            request = answer::printable(self.request.id()),
+            reason = self.reason.as_str(),
+            why = answer::printable(&self.why),
+            "denied"
+        );
+        let outcome = Outcome::Refused {
+            reason: self.reason,
+            detail: self.why,
+        };
+        pipeline
+            .record(
+                &self.exchange,
+                self.claims.as_deref(),
+                Subject::Sign(self.request),
+                outcome,
+            )
+            .await
+            .map(|_| ())
+    }
+}
+
+impl Unreadable {
+    /// A whole body that is no request to sign.
+    pub(super) fn body(body: &[u8], context: &Context) -> Self {
+        Self {
+            exchange: context.request_id.clone(),
+            subject: Subject::unreadable(body),
+            why: "the body is no request to sign".to_owned(),
+        }
+    }
+
+    pub(super) fn error(&self) -> ApiError {
+        ApiError::malformed(self.why.clone())
+    }
+
+    pub(super) async fn record(self, pipeline: &Pipeline) -> Result<(), AuditError> {
+        tracing::warn!(why = answer::printable(&self.why), "unreadable request");
+        let outcome = Outcome::Refused {
+            reason: Reason::MalformedRequest,
+            detail: self.why,
+        };
+        pipeline
+            .record(&self.exchange, None, self.subject, outcome)
+            .await
+            .map(|_| ())
+    }
+}
