@@ -1,1 +1,7 @@
-fn main() {}
+//! The command line of Choria's authentication, authorization and auditing: see `aaa --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    aaa::run(std::env::args_os())
+}

@@ -1,0 +1,15 @@
+//! The commands, one file each.
+
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod crypt;
+pub(crate) mod demo;
+pub(crate) mod keys;
+pub(crate) mod login;
+pub(crate) mod logout;
+pub(crate) mod man;
+pub(crate) mod serve;
+pub(crate) mod sign;
+pub(crate) mod token;
+pub(crate) mod verify;
+pub(crate) mod whoami;

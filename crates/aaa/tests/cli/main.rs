@@ -1,0 +1,22 @@
+//! The real program, run as people run it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test that cannot go on should stop"
+)]
+
+mod crypt;
+mod demo;
+mod help;
+mod keys;
+mod login;
+mod prompt;
+mod serve;
+mod sign;
+mod support;
+mod token;
+mod verify;
