@@ -10,21 +10,28 @@ use super::is_plain;
 /// Appends `text` as a JSON string.
 pub(super) fn string(out: &mut String, text: &str) {
     out.push('"');
-    let mut plain_from = 0;
-    for (at, c) in text.char_indices() {
-        let escape = match c {
-            '"' => Some("\\\""),
-            '\\' => Some("\\\\"),
-            _ => escape(c),
-        };
-        if let Some(escape) = escape {
-            out.push_str(text.get(plain_from..at).unwrap_or_default());
-            plain_from = at + c.len_utf8();
-            push_escape(out, c, escape);
+    let mut rest = text;
+    // Nearly all of a request is ASCII that can stand as it is, so that is looked for byte by byte.
+    while let Some(at) = rest.bytes().position(|byte| !stands(byte)) {
+        let (plain, other) = rest.split_at(at);
+        out.push_str(plain);
+        let mut chars = other.chars();
+        match chars.next() {
+            Some('"') => out.push_str("\\\""),
+            Some('\\') => out.push_str("\\\\"),
+            Some(c) => push(out, c),
+            None => {}
         }
+        rest = chars.as_str();
     }
-    out.push_str(text.get(plain_from..).unwrap_or_default());
+    out.push_str(rest);
     out.push('"');
+}
+
+/// Whether a byte of UTF-8 is a whole character that needs no escape in a JSON string.
+fn stands(byte: u8) -> bool {
+    // Printable ASCII but for `"`, `&`, `<`, `>` and `\`.
+    matches!(byte, b' ' | b'!' | b'#'..=b'%' | b'\''..=b';' | b'=' | b'?'..=b'[' | b']'..=b'~')
 }
 
 /// Appends JSON as it is, without the space between its parts, and with the characters inside its strings escaped.
@@ -41,34 +48,23 @@ pub(super) fn compact(out: &mut String, json: &str) {
             in_string = !in_string;
         }
         after_backslash = c == '\\' && !after_backslash;
-        match escape(c) {
-            None => out.push(c),
-            Some(escape) => push_escape(out, c, escape),
-        }
+        push(out, c);
     }
 }
 
-/// How a character is written that cannot stand in a JSON string as it is; `\u` when by its number.
-/// Quotes and backslashes, which mean something in JSON text, are left to the caller.
-fn escape(c: char) -> Option<&'static str> {
+/// Appends a character as it can stand in a JSON string. Quotes and backslashes mean something there, and are left as they are.
+fn push(out: &mut String, c: char) {
     match c {
-        '\n' => Some("\\n"),
-        '\r' => Some("\\r"),
-        '\t' => Some("\\t"),
-        '\u{8}' => Some("\\b"),
-        '\u{c}' => Some("\\f"),
-        '<' | '>' | '&' => Some("\\u"),
-        c if c.is_ascii_graphic() || c == ' ' => None,
-        c if is_plain(c) => None,
-        _ => Some("\\u"),
-    }
-}
-
-fn push_escape(out: &mut String, c: char, escape: &str) {
-    out.push_str(escape);
-    if escape == "\\u" {
-        // None of these is beyond the basic plane, so four digits do.
-        let _infallible = write!(out, "{:04x}", u32::from(c));
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        '\u{8}' => out.push_str("\\b"),
+        '\u{c}' => out.push_str("\\f"),
+        c if is_plain(c) && !matches!(c, '<' | '>' | '&') => out.push(c),
+        // None of the others is beyond the basic plane, so four digits do.
+        c => {
+            let _infallible = write!(out, "\\u{:04x}", u32::from(c));
+        }
     }
 }
 
