@@ -8,7 +8,7 @@ use aaa_api::server::router_with;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::reload::{Reloader, take_tls};
+use super::reload::{Fixed, Reloader, take_tls};
 use super::running::{Parts, Running, StartTime};
 use super::{Options, Program, Shell};
 use crate::admin::Admin;
@@ -117,11 +117,13 @@ impl Prepared {
         let client = self.listen.as_ref().map(Address::bind).transpose()?;
         let admin = self.admin.as_ref().map(Address::bind).transpose()?;
         let stop = CancellationToken::new();
+        // Whatever fails from here on, the admin port goes too.
+        let guard = stop.clone().drop_guard();
         let admin_addr = admin.as_ref().map(|(_, address)| *address);
         if let Some((listener, address)) = admin {
             let admin = Arc::new(Admin::new(shell.readiness.clone()));
             let server = Arc::new(Server::plain(admin, &Limits::admin()));
-            tracing::info!(%address, "metrics and health");
+            tracing::info!(%address, "listening for metrics and health (admin)");
             tokio::spawn(server.run(listener, TaskTracker::new(), stop.clone(), stop.clone()));
         }
         for hook in std::mem::take(&mut shell.start) {
@@ -146,6 +148,7 @@ impl Prepared {
             version = self.version,
             "started"
         );
+        guard.disarm();
         let shell = self.shell;
         Ok(Running::new(
             Parts {
@@ -162,7 +165,7 @@ impl Prepared {
             },
             Reloader {
                 site: shell.site,
-                document: self.document,
+                fixed: Fixed::of(&self.document),
                 telemetry: self.telemetry,
                 tls: self.tls,
                 watch,
@@ -264,5 +267,80 @@ async fn upkeep(stop: CancellationToken) {
         .is_some()
     {
         metrics::install().run_upkeep();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aaa_core::clock::ManualClock;
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    const PROGRAM: Program = Program {
+        name: "aaa-test",
+        version: "0.1.0",
+        about: "Is tested",
+    };
+
+    /// Writes a pair that ends with this year.
+    fn write_pair(dir: &tempfile::TempDir, year: i32) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_after = date_time_ymd(year, 12, 31);
+        let certificate = params.self_signed(&key).unwrap();
+        std::fs::write(dir.path().join("tls.crt"), certificate.pem()).unwrap();
+        std::fs::write(dir.path().join("tls.key"), key.serialize_pem()).unwrap();
+    }
+
+    fn prepared(dir: &tempfile::TempDir, now: i64) -> Prepared {
+        let path = dir.path().display();
+        let text = format!(
+            "{{\"site\": \"prepared\", \"tls_certificate\": \"{path}/tls.crt\", \"tls_key\": \"{path}/tls.key\"}}"
+        );
+        let document = Document::parse("a.json", text.as_bytes()).unwrap();
+        let options = Options {
+            listen: Some("127.0.0.1:0".to_owned()),
+            clock: ManualClock::at(now),
+            ..Options::default()
+        };
+        Prepared::new(&PROGRAM, document, options, None, |_, _| {
+            Ok(Handlers::default())
+        })
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_certificate_near_its_end_is_warned_of() {
+        let dir = tempfile::tempdir().unwrap();
+        write_pair(&dir, 2030);
+        // 31 December 2030.
+        let end = 1_924_905_600;
+        let warnings = |now: i64| {
+            let problems = prepared(&dir, now).warnings();
+            let of_it = problems
+                .warnings()
+                .iter()
+                .filter(|warning| warning.key == "tls_certificate");
+            of_it
+                .map(|warning| warning.text.clone())
+                .collect::<Vec<_>>()
+        };
+        assert!(warnings(end - 15 * 86_400).is_empty());
+        assert_eq!(warnings(end - 2 * 86_400), ["expires in 2 d"]);
+        assert_eq!(warnings(end), ["has expired; clients will refuse it"]);
+    }
+
+    #[tokio::test]
+    async fn files_of_tls_are_followed_without_a_signal() {
+        let dir = tempfile::tempdir().unwrap();
+        write_pair(&dir, 2030);
+        let mut prepared = prepared(&dir, 0);
+        let tls = prepared.tls.clone().unwrap();
+        let first = tls.not_after().unwrap();
+        let watch = prepared.watch().unwrap();
+        write_pair(&dir, 2031);
+        watch.look();
+        assert_eq!(tls.not_after(), Some(first + 365 * 86_400));
     }
 }
