@@ -300,7 +300,7 @@ impl Follower {
                 }
                 // The look from time to time remains, and tries again to watch.
                 Err(error) => {
-                    tracing::debug!(%error, directory = %directory.display(), "cannot watch")
+                    tracing::debug!(%error, directory = %directory.display(), "cannot watch");
                 }
             }
         }

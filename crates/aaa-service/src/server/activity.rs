@@ -22,6 +22,11 @@ const HEAD: u8 = 1;
 /// Answered all, nothing read since.
 const IDLE: u8 = 2;
 
+/// Nothing was asked for too long.
+pub(super) const IDLE_TIMEOUT: &str = "idle_timeout";
+/// A head, or the first byte, took too long.
+pub(super) const HEADER_TIMEOUT: &str = "header_timeout";
+
 /// The state of one connection, shared by what reads it, what serves it and what ends it.
 pub(super) struct Activity {
     start: Instant,
@@ -70,11 +75,11 @@ impl Activity {
         Some(match self.phase.load(Ordering::Relaxed) {
             IDLE => Due {
                 at: since + idle,
-                reason: "idle_timeout",
+                reason: IDLE_TIMEOUT,
             },
             _ => Due {
                 at: since + header,
-                reason: "header_timeout",
+                reason: HEADER_TIMEOUT,
             },
         })
     }

@@ -6,7 +6,9 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use aaa_api::server::{ClientCertificates, PeerAddr, RequestId};
+use aaa_api::server::{
+    ClientCertificates, LOGIN_PATH, OPENAPI_PATH, PeerAddr, RequestId, SIGN_PATH,
+};
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
@@ -25,8 +27,15 @@ use crate::telemetry::{metrics::RESPONSES, parent_of};
 /// The header that names a request, taken from the client when it is sane and sent back with the answer.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The longest path that names a span.
-const SPAN_PATH: usize = 128;
+/// Where requests go, in REST and gRPC.
+const KNOWN: &[&str] = &[
+    SIGN_PATH,
+    LOGIN_PATH,
+    OPENAPI_PATH,
+    "/choria.aaa.v1.SignerService/Sign",
+    "/choria.aaa.v1.SignerService/SignStream",
+    "/choria.aaa.v1.LoginService/Login",
+];
 
 /// Gives requests to a router.
 pub(crate) struct Front {
@@ -55,15 +64,16 @@ impl Front {
         if !self.traced {
             return tracing::error_span!("request", request_id = id);
         }
+        let (method, known) = (request.method().as_str(), known(request.uri().path()));
         let span = tracing::error_span!(
             "request",
             request_id = id,
-            "otel.name" = request.method().as_str(),
+            "otel.name" = known.unwrap_or(method),
             "otel.kind" = "server",
             "otel.status_code" = Empty,
-            "http.request.method" = request.method().as_str(),
+            "http.request.method" = method,
             "http.response.status_code" = Empty,
-            "url.path" = Empty,
+            "url.path" = known,
         );
         if let Some(parent) = parent_of(request.headers()) {
             // It fails when this span is not to be sent, and then there is nothing to belong to.
@@ -94,7 +104,8 @@ impl Respond for Front {
             .map_or_else(|| self.names.next(), str::to_owned);
         let named = HeaderValue::from_str(&id).ok();
         let span = self.span(&id, &request);
-        let path = self.traced.then(|| request.uri().path().to_owned());
+        let asked = tracing::enabled!(tracing::Level::DEBUG)
+            .then(|| (request.method().clone(), request.uri().path().to_owned()));
 
         let (mut parts, body) = request.into_parts();
         let body = self.body(&parts.headers, body);
@@ -111,9 +122,14 @@ impl Respond for Front {
             Err(never) => match never {},
         };
 
-        self.responses.count(response.status());
-        if let Some(path) = path {
-            finish_span(&span, &path, response.status());
+        let status = response.status();
+        self.responses.count(status);
+        if self.traced {
+            finish_span(&span, status);
+        }
+        if let Some((method, path)) = asked {
+            let status = status.as_u16();
+            span.in_scope(|| tracing::debug!(%method, path, status, peer = %link.peer, "answered"));
         }
         if let Some(named) = named {
             response.headers_mut().insert(REQUEST_ID, named);
@@ -122,16 +138,17 @@ impl Respond for Front {
     }
 }
 
-/// Says what came of a traced request. A path is only told when it is one of ours, as spans are counted by it.
-fn finish_span(span: &Span, path: &str, status: StatusCode) {
+/// Says what came of a traced request.
+fn finish_span(span: &Span, status: StatusCode) {
     span.record("http.response.status_code", status.as_u16());
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR");
     }
-    if status != StatusCode::NOT_FOUND && path.len() <= SPAN_PATH {
-        span.record("url.path", path);
-        span.record("otel.name", path);
-    }
+}
+
+/// A path that names a span, when it is one of ours: spans are counted by their names, which so are not for clients to make.
+fn known(path: &str) -> Option<&'static str> {
+    KNOWN.iter().copied().find(|known| *known == path)
 }
 
 /// A client's name for its request, when it can stand in a log line: at most 64 of `A-Za-z0-9._-`.
@@ -209,6 +226,23 @@ mod tests {
             assert!(!taken(bad), "{bad}");
         }
         assert!(sane(None).is_none());
+    }
+
+    #[test]
+    fn known_paths_are_those_of_the_router() {
+        use aaa_api::grpc::v1::{login_service_server, signer_service_server};
+        for service in [
+            login_service_server::SERVICE_NAME,
+            signer_service_server::SERVICE_NAME,
+        ] {
+            let prefix = format!("/{service}/");
+            assert!(
+                KNOWN.iter().any(|path| path.starts_with(&prefix)),
+                "{service}"
+            );
+        }
+        assert_eq!(known("/choria/v1/sign"), Some(SIGN_PATH));
+        assert_eq!(known("/choria/v1/sign/x"), None);
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -17,10 +17,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::activity::{Activity, Answer, Due, Watched};
+use super::activity::{Activity, Answer, Due, IDLE_TIMEOUT as IDLE, Watched};
 
 /// The largest head of a request, in bytes. Tokens travel in bodies.
 const HEAD_BYTES: usize = 32 * 1024;
@@ -35,6 +35,9 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// How often an HTTP/2 client is asked whether it is still there, and how long it may take to say so.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client of HTTP/2 may take to leave when it is told that its connection lay idle.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Answers requests.
 pub(crate) trait Respond: Send + Sync + 'static {
@@ -120,49 +123,74 @@ impl<R: Respond> Http<R> {
         let mut connection = pin!(self.builder.serve_connection(io, service));
         let mut drained = pin!(drain.cancelled());
         let mut timer = pin!(tokio::time::sleep(self.header_timeout));
-        let mut draining = false;
+        let mut closing = Closing::No;
         poll_fn(|cx| {
             loop {
                 if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-                    return Poll::Ready(match result {
-                        Err(error) if !draining => End::Failed(error),
+                    return Poll::Ready(match (result, closing) {
+                        (Err(error), Closing::No) => End::Failed(error),
                         _ => End::Closed,
                     });
                 }
-                if draining || drained.as_mut().poll(cx).is_pending() {
-                    break;
+                if closing != Closing::Drain && drained.as_mut().poll(cx).is_ready() {
+                    closing = Closing::Drain;
+                    if activity.untouched() {
+                        return Poll::Ready(End::Closed);
+                    }
+                } else {
+                    match self.poll_timer(timer.as_mut(), &activity, closing, cx) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(Due { at, reason: IDLE }) if closing == Closing::No => {
+                            closing = Closing::Idle(at + GOODBYE);
+                        }
+                        Poll::Ready(due) => return Poll::Ready(End::TimedOut(due.reason)),
+                    }
                 }
-                draining = true;
-                if activity.untouched() {
-                    return Poll::Ready(End::Closed);
-                }
+                // The connection does what it takes when it is polled next.
                 connection.as_mut().graceful_shutdown();
-            }
-            loop {
-                let due = self.due(&activity);
-                if let Some(due) = due
-                    && due.at < timer.deadline()
-                {
-                    timer.as_mut().reset(due.at);
-                }
-                if timer.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                let now = Instant::now();
-                match due {
-                    Some(due) if due.at <= now => return Poll::Ready(End::TimedOut(due.reason)),
-                    Some(due) => timer.as_mut().reset(due.at),
-                    // A request is in hand: look again later.
-                    None => timer.as_mut().reset(now + self.header_timeout),
-                }
             }
         })
         .await
     }
 
-    fn due(&self, activity: &Activity) -> Option<Due> {
-        activity.due(self.header_timeout, self.idle_timeout)
+    /// Ready when the connection is to be ended, and as what.
+    fn poll_timer(
+        &self,
+        mut timer: Pin<&mut Sleep>,
+        activity: &Activity,
+        closing: Closing,
+        cx: &mut Context<'_>,
+    ) -> Poll<Due> {
+        loop {
+            let mut due = activity.due(self.header_timeout, self.idle_timeout);
+            if let (Some(due), Closing::Idle(end)) = (&mut due, closing) {
+                due.at = due.at.max(end);
+            }
+            if let Some(due) = due
+                && due.at < timer.deadline()
+            {
+                timer.as_mut().reset(due.at);
+            }
+            ready!(timer.as_mut().poll(cx));
+            let now = Instant::now();
+            match due {
+                Some(due) if due.at <= now => return Poll::Ready(due),
+                Some(due) => timer.as_mut().reset(due.at),
+                // A request is in hand: look again later.
+                None => timer.as_mut().reset(now + self.header_timeout),
+            }
+        }
     }
+}
+
+/// Whether a connection is being closed, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    No,
+    /// It lay idle; the client, told so, has until then to close it.
+    Idle(Instant),
+    /// The service stops.
+    Drain,
 }
 
 #[cfg(test)]

@@ -147,7 +147,7 @@ impl<R: Respond> Server<R> {
             },
         };
         match end {
-            End::Closed | End::TimedOut("idle_timeout") => {}
+            End::Closed | End::TimedOut(activity::IDLE_TIMEOUT) => {}
             End::TimedOut(reason) => {
                 self.count(reason);
                 tracing::debug!(%peer, reason, "connection ended");

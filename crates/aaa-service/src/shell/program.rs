@@ -122,6 +122,7 @@ where
     let document = Document::load(&args.config).map_err(refuse)?;
     let settings = Settings::read(&document, program.name, args.debug);
     let telemetry = if args.check_config {
+        settings.check(&document);
         None
     } else {
         open_log(&document, &settings)

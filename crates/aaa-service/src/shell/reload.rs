@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Document, Problems, TOP};
+use serde_json::Value;
+
+use crate::config::{Document, Problems};
 use crate::server::Tls;
 use crate::telemetry::metrics::{certificate_expiry, reload_error};
 use crate::telemetry::{Settings, Telemetry};
@@ -24,8 +26,7 @@ pub(super) struct ReopenHook {
 /// What a running service needs to reload.
 pub(super) struct Reloader {
     pub(super) site: String,
-    /// The configuration that it was started with.
-    pub(super) document: Document,
+    pub(super) fixed: Fixed,
     pub(super) telemetry: Option<Arc<Telemetry>>,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) watch: Arc<Watch>,
@@ -79,15 +80,15 @@ impl Reloader {
         if let Some(telemetry) = &self.telemetry {
             telemetry.set_level(settings.level);
         }
-        for key in self.fixed_and_changed(document) {
+        for key in self.fixed.changed(document) {
             tracing::warn!(setting = key, "changed; it takes effect with a restart");
         }
         for hook in &self.reload {
             let before = document.problems().errors().len();
             let result = (hook.run)(document);
-            let mut problems = document.problems();
-            if problems.errors().len() == before {
-                problems = Problems::default();
+            let mut problems = Problems::default();
+            for new in document.problems().errors().iter().skip(before) {
+                problems.push(&new.key, &new.text);
             }
             if let Err(found) = result {
                 problems.merge(found);
@@ -97,32 +98,49 @@ impl Reloader {
             }
         }
     }
+}
 
-    /// Settings of the shell that are read once, and now say something else.
-    fn fixed_and_changed(&self, document: &Document) -> Vec<&'static str> {
-        const FIXED: &[&str] = &[
-            "site",
-            "port",
-            "listen",
-            "monitor_port",
-            "admin_listen",
-            "tls_certificate",
-            "tls_key",
-            "tls_ca",
-            "logfile",
-            "log_format",
-            "telemetry",
-            "max_connections",
-            "header_timeout",
-            "body_timeout",
-            "idle_timeout",
-            "drain_timeout",
-        ];
-        let (old, new) = (self.document.top(), document.top());
-        TOP.iter()
-            .map(|setting| setting.key)
-            .filter(|key| FIXED.contains(key) && old.raw(key) != new.raw(key))
-            .collect()
+/// What settings said at the start that are read only then.
+pub(super) struct Fixed(Vec<(&'static str, Option<Value>)>);
+
+impl Fixed {
+    const KEYS: &[&str] = &[
+        "site",
+        "port",
+        "listen",
+        "monitor_port",
+        "admin_listen",
+        "tls_certificate",
+        "tls_key",
+        "tls_ca",
+        "logfile",
+        "log_format",
+        "telemetry",
+        "max_connections",
+        "header_timeout",
+        "body_timeout",
+        "idle_timeout",
+        "drain_timeout",
+    ];
+
+    pub(super) fn of(document: &Document) -> Self {
+        let top = document.top();
+        Self(
+            Self::KEYS
+                .iter()
+                .map(|key| (*key, top.raw(key).cloned()))
+                .collect(),
+        )
+    }
+
+    /// Those that say something else now.
+    fn changed(&self, document: &Document) -> Vec<&'static str> {
+        let top = document.top();
+        let changed = self
+            .0
+            .iter()
+            .filter(|(key, old)| top.raw(key) != old.as_ref());
+        changed.map(|(key, _)| *key).collect()
     }
 }
 

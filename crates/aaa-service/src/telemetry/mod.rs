@@ -9,7 +9,7 @@ mod writer;
 
 use std::fmt;
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aaa_core::clock::SharedClock;
@@ -96,6 +96,19 @@ fn trace_settings(document: &Document, program: &str) -> Option<TraceSettings> {
         service_name: service_name.unwrap_or_else(|| program.to_owned()),
         sample_ratio: sample_ratio.unwrap_or(1.0),
     })
+}
+
+impl Settings {
+    /// Says what would keep the log from being opened, without opening it.
+    pub(crate) fn check(&self, document: &Document) {
+        let Some(directory) = self.logfile.as_deref().and_then(Path::parent) else {
+            return;
+        };
+        if !directory.as_os_str().is_empty() && !directory.is_dir() {
+            let problem = format!("{}: no such directory", directory.display());
+            document.problem("logfile", problem);
+        }
+    }
 }
 
 /// Why log or traces cannot be set up.

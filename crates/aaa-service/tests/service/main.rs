@@ -1,0 +1,15 @@
+//! Whole services, started in this process and as programs, and clients that behave well or badly.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that fails should say where"
+)]
+
+mod clients;
+mod life;
+mod support;
+mod tls;
+mod traces;
