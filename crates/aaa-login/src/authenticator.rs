@@ -1,0 +1,156 @@
+//! What every kind of authenticator has in common: it is asked who somebody is, and says.
+//!
+//! An authenticator does not mint tokens, count, log or audit, and it does not look at the proof of the key: [`crate::login`]
+//! does that for all of them, so that a new kind is one file with one `impl`.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aaa_api::error::ApiError;
+use aaa_api::handler::Context;
+use aaa_core::caller::CallerId;
+use aaa_core::claims::ClientPermissions;
+use aaa_core::secret::Secret;
+use async_trait::async_trait;
+
+/// Says who somebody is.
+#[async_trait]
+pub trait Authenticator: Send + Sync {
+    /// Its name, as in the setting `authenticator` and in the metrics' label of the same name.
+    fn name(&self) -> &'static str;
+
+    /// Decides about one attempt.
+    ///
+    /// How long it takes and what it returns must not tell a stranger whether a name exists: see [`Verdict::Unknown`].
+    ///
+    /// # Errors
+    /// When it cannot decide, because it is overloaded or what it depends on is away. That is no refusal, and no other
+    /// authenticator is asked instead.
+    async fn authenticate(&self, attempt: &Attempt<'_>) -> Result<Verdict, ApiError>;
+}
+
+/// One attempt to log in.
+pub struct Attempt<'a> {
+    /// The name that was given; may be empty.
+    pub username: &'a str,
+    /// The password that was given; may be empty.
+    pub password: &'a Secret<String>,
+    /// How the attempt came: the address, the client's certificates.
+    pub context: &'a Context,
+}
+
+/// What an authenticator says.
+pub enum Verdict {
+    /// It is who they say they are.
+    Known(Box<Identity>),
+    /// The user is one of this authenticator's, and is not let in. No other authenticator is asked.
+    Refused(Refusal),
+    /// The user is none of this authenticator's. Another one may know them; if none does, the answer is that of a wrong
+    /// password.
+    Unknown,
+}
+
+/// Somebody who is who they say.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The caller id, such as `up=bob`.
+    pub caller: CallerId,
+    /// What goes into the token.
+    pub rights: Rights,
+}
+
+/// What somebody may do, as it goes into a token.
+#[derive(Debug, Clone, Default)]
+pub struct Rights {
+    /// The organization; empty for the default.
+    pub organization: String,
+    /// The action list.
+    pub agents: Vec<String>,
+    /// The Rego policy.
+    pub policy: Option<Arc<str>>,
+    /// Free-form facts.
+    pub properties: BTreeMap<String, String>,
+    /// Rights on the network.
+    pub permissions: Option<ClientPermissions>,
+}
+
+/// Why somebody is not let in, and what they are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The code, for metrics, log and record.
+    pub reason: Reason,
+    /// What the person can do about it, or empty when that would tell a stranger something.
+    pub advice: Cow<'static, str>,
+    /// More, for programs and those who look.
+    pub detail: Cow<'static, str>,
+}
+
+/// Why a login was refused. The set is closed: nothing from outside gets into a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// No public key, and logins without are not allowed.
+    NoPublicKey,
+    /// Dated in the future.
+    Future,
+    /// Dated more than a minute ago.
+    Old,
+    /// Not signed by the key that the token was to be bound to.
+    BadSignature,
+    /// No name or no password.
+    NoCredentials,
+    /// Nobody has this name.
+    UnknownUser,
+    /// The password of another.
+    WrongPassword,
+}
+
+impl Reason {
+    /// Every reason, for tables.
+    pub const ALL: [Self; 7] = [
+        Self::NoPublicKey,
+        Self::Future,
+        Self::Old,
+        Self::BadSignature,
+        Self::NoCredentials,
+        Self::UnknownUser,
+        Self::WrongPassword,
+    ];
+
+    /// The label in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NoPublicKey => "no_public_key",
+            Self::Future => "future_request",
+            Self::Old => "old_request",
+            Self::BadSignature => "bad_signature",
+            Self::NoCredentials => "no_credentials",
+            Self::UnknownUser => "unknown_user",
+            Self::WrongPassword => "wrong_password",
+        }
+    }
+
+    /// The reason in words, for operators: in log and record, never in an answer.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::NoPublicKey => "no public key",
+            Self::Future => "dated in the future",
+            Self::Old => "dated more than a minute ago",
+            Self::BadSignature => "not signed by its public key",
+            Self::NoCredentials => "no name or no password",
+            Self::UnknownUser => "unknown user",
+            Self::WrongPassword => "wrong password",
+        }
+    }
+}
+
+impl Refusal {
+    /// A wrong password, or a name that nobody has: whoever asks is told the same.
+    pub(crate) fn credentials(reason: Reason) -> Self {
+        Self {
+            reason,
+            advice: Cow::Borrowed(""),
+            detail: Cow::Borrowed("the name or the password is wrong"),
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! The road of a login: `proof of the key → who it is → token → record → answer`.
+//!
+//! A token leaves only with a [`Receipt`] for the record of the login, and refusals take the same road. Everything that is the
+//! same for all authenticators happens here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use aaa_api::error::{ApiError, Cause};
+use aaa_api::handler::{Context, LoginHandler, LoginOutcome};
+use aaa_api::rest::{LoginRequest, PASSWORD_LIMIT, USERNAME_LIMIT};
+use aaa_audit::Trail;
+use aaa_core::audit::{Outcome, Record, Subject};
+use aaa_core::caller::CallerId;
+use aaa_core::clock::SharedClock;
+use aaa_core::decision;
+use aaa_core::id;
+use aaa_core::token::MintError;
+use async_trait::async_trait;
+
+use crate::authenticator::{Attempt, Authenticator, Identity, Reason, Refusal, Verdict};
+use crate::meter::{Ending, Meter};
+use crate::mint::{Mint, Minted};
+use crate::proof::{self, Proof, Unproven};
+
+/// How long a client should wait before it asks again when a login cannot be recorded, or no token be made.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What a person reads who is not let in.
+const FAILED: &str = "Login failed";
+
+/// Lets people in.
+pub(crate) struct Login {
+    /// The authenticators in the order in which they are asked; at least one.
+    pub(crate) doors: Vec<Door>,
+    pub(crate) clock: SharedClock,
+    pub(crate) site: Arc<str>,
+    pub(crate) trail: Option<Arc<Trail>>,
+    pub(crate) meter: Meter,
+}
+
+/// One way in: who is asked, and what makes the tokens of those it knows.
+pub(crate) struct Door {
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) mint: Arc<Mint>,
+    /// Whether a name and a password are enough, without a key.
+    pub(crate) allow_unsigned: Arc<AtomicBool>,
+}
+
+/// How far a login got.
+enum Decided {
+    /// There is a token for them.
+    Granted {
+        by: &'static str,
+        caller: CallerId,
+        minted: Minted,
+    },
+    /// They are not let in.
+    Refused { by: &'static str, refusal: Refusal },
+}
+
+/// Why nothing was decided.
+struct Undecided {
+    by: &'static str,
+    error: ApiError,
+}
+
+/// That the record of a login is kept, or that nobody asked for one.
+struct Receipt(());
+
+impl Login {
+    async fn decide(
+        &self,
+        context: &Context,
+        request: &LoginRequest,
+    ) -> Result<Decided, Undecided> {
+        let now = self.clock.now();
+        let proof = match proof::check(request, now, self.any_unsigned()) {
+            Ok(proof) => proof,
+            Err(Unproven::Refused(refusal)) => {
+                let by = self.first();
+                return Ok(Decided::Refused { by, refusal });
+            }
+            Err(Unproven::Malformed(error)) => return Err(self.undecided(error)),
+        };
+        let (door, identity) = match self.ask(context, request, &proof).await? {
+            Ok(known) => known,
+            Err(refused) => return Ok(refused),
+        };
+        let by = door.authenticator.name();
+        let caller = identity.caller.clone();
+        let key = match proof {
+            Proof::Key(key) => Some(key),
+            Proof::None => None,
+        };
+        // Not the time of the request: a token is valid from when it is made.
+        let minted = door
+            .mint
+            .issue(*identity, key, self.clock.now())
+            .map_err(|error| Undecided {
+                by,
+                error: no_token(error),
+            })?;
+        Ok(Decided::Granted { by, caller, minted })
+    }
+
+    /// Asks one authenticator after the other until one knows the user.
+    async fn ask(
+        &self,
+        context: &Context,
+        request: &LoginRequest,
+        proof: &Proof,
+    ) -> Result<Result<(&Door, Box<Identity>), Decided>, Undecided> {
+        let attempt = Attempt {
+            username: &request.username,
+            password: &request.password,
+            context,
+        };
+        let mut last = self.first();
+        for door in &self.doors {
+            if matches!(proof, Proof::None) && !door.allows_unsigned() {
+                continue;
+            }
+            let by = door.authenticator.name();
+            last = by;
+            match door.authenticator.authenticate(&attempt).await {
+                Ok(Verdict::Known(identity)) => return Ok(Ok((door, identity))),
+                Ok(Verdict::Refused(refusal)) => return Ok(Err(Decided::Refused { by, refusal })),
+                Ok(Verdict::Unknown) => {}
+                Err(error) => return Err(Undecided { by, error }),
+            }
+        }
+        let refusal = Refusal::credentials(Reason::UnknownUser);
+        Ok(Err(Decided::Refused { by: last, refusal }))
+    }
+
+    fn any_unsigned(&self) -> bool {
+        self.doors.iter().any(Door::allows_unsigned)
+    }
+
+    /// In whose name it is counted what no authenticator was asked for.
+    fn first(&self) -> &'static str {
+        self.doors
+            .first()
+            .map_or("none", |door| door.authenticator.name())
+    }
+
+    fn undecided(&self, error: ApiError) -> Undecided {
+        Undecided {
+            by: self.first(),
+            error,
+        }
+    }
+
+    /// Puts on record what was decided.
+    async fn record(
+        &self,
+        context: &Context,
+        username: &str,
+        caller: Option<CallerId>,
+        token: Option<String>,
+        outcome: Outcome,
+    ) -> Result<Receipt, ApiError> {
+        let Some(trail) = &self.trail else {
+            return Ok(Receipt(()));
+        };
+        let time = self.clock.now();
+        let record = Record {
+            id: id::at(time),
+            time,
+            site: Arc::clone(&self.site),
+            exchange: context.request_id.clone(),
+            caller,
+            token,
+            subject: Subject::Login {
+                username: username.to_owned(),
+            },
+            outcome,
+        };
+        match trail.record(Arc::new(record)).await {
+            Ok(_kept) => Ok(Receipt(())),
+            Err(error) => {
+                tracing::error!(%error, "a login cannot be put on record, and is not answered");
+                Err(
+                    ApiError::busy("what happens here cannot be recorded now", RETRY)
+                        .with_source(error),
+                )
+            }
+        }
+    }
+
+    /// Records, logs and answers.
+    async fn conclude(
+        &self,
+        context: &Context,
+        username: &str,
+        decided: Decided,
+    ) -> Result<(Ending, LoginOutcome), ApiError> {
+        let user = printable(username);
+        let peer = context.peer.map(|peer| peer.to_string());
+        let peer = peer.as_deref();
+        match decided {
+            Decided::Granted { by, caller, minted } => {
+                let outcome = Outcome::Allowed {
+                    rule: by.to_owned(),
+                };
+                let (known, token) = (Some(caller.clone()), Some(minted.id.clone()));
+                let receipt = self
+                    .record(context, username, known, token, outcome)
+                    .await?;
+                tracing::info!(
+                    user,
+                    peer,
+                    caller = printable(caller.as_str()),
+                    authenticator = by,
+                    token = minted.id,
+                    expires = minted.expires,
+                    "logged in"
+                );
+                Ok((Ending::Granted, minted.hand_over(&receipt)))
+            }
+            Decided::Refused { by, refusal } => {
+                let reason = refusal.reason;
+                tracing::warn!(
+                    user,
+                    peer,
+                    authenticator = by,
+                    reason = reason.words(),
+                    "login refused"
+                );
+                let outcome = Outcome::Refused {
+                    reason: decision::Reason::LoginRefused,
+                    detail: reason.words().to_owned(),
+                };
+                let _receipt = self.record(context, username, None, None, outcome).await?;
+                Ok((Ending::Refused(reason.label()), refusal.answer()))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl LoginHandler for Login {
+    async fn login(
+        &self,
+        context: &Context,
+        request: LoginRequest,
+    ) -> Result<LoginOutcome, ApiError> {
+        let started = Instant::now();
+        let decided = match bounded(&request) {
+            Ok(()) => self.decide(context, &request).await,
+            Err(error) => Err(self.undecided(error)),
+        };
+        let (by, concluded) = match decided {
+            Ok(decided) => {
+                let by = decided.by();
+                (by, self.conclude(context, &request.username, decided).await)
+            }
+            Err(Undecided { by, error }) => {
+                let user = printable(&request.username);
+                let peer = context.peer.map(|peer| peer.to_string());
+                let reason = error.cause().label();
+                tracing::warn!(user, peer, authenticator = by, reason, "login not decided");
+                (by, Err(error))
+            }
+        };
+        let ending = match &concluded {
+            Ok((ending, _)) => *ending,
+            Err(error) => failed(error),
+        };
+        self.meter.login(by, ending, started.elapsed());
+        concluded.map(|(_, outcome)| outcome)
+    }
+
+    async fn malformed(&self, context: &Context, _: &[u8], error: &ApiError) {
+        // The body may hold a password, so nothing of it is kept, its digest neither.
+        let peer = context.peer.map(|peer| peer.to_string());
+        tracing::warn!(peer, reason = error.detail(), "login cannot be read");
+        self.meter
+            .login(self.first(), failed(error), Duration::ZERO);
+        let outcome = Outcome::Refused {
+            reason: decision::Reason::MalformedRequest,
+            detail: error.detail().to_owned(),
+        };
+        // Nothing was granted, and the client is told of its own fault; the log has the other.
+        let _ = self.record(context, "", None, None, outcome).await;
+    }
+}
+
+impl Door {
+    fn allows_unsigned(&self) -> bool {
+        self.allow_unsigned.load(Ordering::Relaxed)
+    }
+}
+
+impl Decided {
+    fn by(&self) -> &'static str {
+        match self {
+            Self::Granted { by, .. } | Self::Refused { by, .. } => by,
+        }
+    }
+}
+
+impl Minted {
+    /// The one way for a token to leave.
+    fn hand_over(self, _: &Receipt) -> LoginOutcome {
+        LoginOutcome::Token(self.token)
+    }
+}
+
+impl Refusal {
+    /// What the person is told. The stock client shows `error` alone, so the advice stands in it.
+    fn answer(&self) -> LoginOutcome {
+        let error = if self.advice.is_empty() {
+            FAILED.to_owned()
+        } else {
+            format!("{FAILED}: {}", self.advice)
+        };
+        LoginOutcome::Refused {
+            error,
+            detail: self.detail.to_string(),
+        }
+    }
+}
+
+/// The bounds that the fronts keep, kept here too: nothing larger is hashed.
+fn bounded(request: &LoginRequest) -> Result<(), ApiError> {
+    if request.username.len() > USERNAME_LIMIT {
+        return Err(ApiError::malformed("username is too long"));
+    }
+    if request.password.expose().len() > PASSWORD_LIMIT {
+        return Err(ApiError::malformed("password is too long"));
+    }
+    Ok(())
+}
+
+fn failed(error: &ApiError) -> Ending {
+    match error.cause() {
+        Cause::Malformed => Ending::Refused(error.cause().label()),
+        cause => Ending::Failed(cause.label()),
+    }
+}
+
+/// The password was right, and there is no token to give.
+fn no_token(error: MintError) -> ApiError {
+    match error {
+        MintError::IssuerExpired => ApiError::busy(
+            "this service may issue no tokens until its operator gives it a new signing_token",
+            RETRY,
+        )
+        .with_source(error),
+        other => ApiError::internal(other),
+    }
+}
+
+/// A name that somebody sent, fit for a log: no control characters, nothing that turns text around, and not endless.
+fn printable(name: &str) -> String {
+    name.chars()
+        .take(USERNAME_LIMIT)
+        .map(|c| {
+            if c.is_control() || turns(c) {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
+fn turns(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! One user as it is written: the members of an object, checked one by one.
+
+use std::collections::BTreeMap;
+
+use aaa_core::claims::ClientPermissions;
+use serde_json::{Map, Value};
+
+use super::USERNAME_LIMIT;
+use crate::hash::PasswordHash;
+
+/// The keys of a user.
+const KEYS: &[&str] = &[
+    "username",
+    "password",
+    "organization",
+    "acls",
+    "opa_policy",
+    "opa_policy_file",
+    "properties",
+    "broker_permissions",
+];
+
+/// A user before the policies are looked at.
+#[derive(Default)]
+pub(super) struct Entry {
+    pub(super) username: Option<String>,
+    pub(super) hash: Option<PasswordHash>,
+    pub(super) organization: String,
+    pub(super) acls: Vec<String>,
+    pub(super) opa_policy: String,
+    pub(super) opa_policy_file: String,
+    pub(super) properties: BTreeMap<String, String>,
+    pub(super) permissions: Option<ClientPermissions>,
+    /// What is wrong: the key and the text.
+    pub(super) faults: Vec<(Option<String>, String)>,
+    /// What is worth a word.
+    pub(super) warnings: Vec<(Option<String>, String)>,
+}
+
+impl Entry {
+    /// Reads the members of one user. Go reads keys in any case, so files may spell them so.
+    pub(super) fn read(members: impl IntoIterator<Item = (String, Value)>) -> Self {
+        let mut entry = Self::default();
+        let mut seen = 0_u32;
+        let mut password = false;
+        for (name, value) in members {
+            let known = KEYS
+                .iter()
+                .enumerate()
+                .find(|(_, key)| key.eq_ignore_ascii_case(&name));
+            let Some((place, key)) = known else {
+                entry.fault(&name, unknown(&name, KEYS));
+                continue;
+            };
+            if seen & (1 << place) != 0 {
+                entry.fault(key, "is there twice");
+                continue;
+            }
+            seen |= 1 << place;
+            password |= *key == "password";
+            if !value.is_null()
+                && let Err(problem) = entry.member(key, value)
+            {
+                entry.fault(key, problem);
+            }
+        }
+        entry.complete(password);
+        entry
+    }
+
+    fn member(&mut self, key: &str, value: Value) -> Result<(), String> {
+        match key {
+            "username" => self.username = Some(username(text(value)?)?),
+            "password" => {
+                let hash = PasswordHash::parse(&text(value)?).map_err(|error| error.to_string())?;
+                self.hash = Some(hash);
+            }
+            "organization" => self.organization = text(value)?,
+            "acls" => self.acls = texts(value)?,
+            "opa_policy" => self.opa_policy = text(value)?,
+            "opa_policy_file" => self.opa_policy_file = text(value)?,
+            "properties" => self.properties = properties(value)?,
+            _ => self.permissions(value)?,
+        }
+        Ok(())
+    }
+
+    fn permissions(&mut self, value: Value) -> Result<(), String> {
+        let mut permissions = ClientPermissions::default();
+        for (name, value) in object(value)? {
+            let Value::Bool(given) = value else {
+                let problem = format!("wants true or false; this is {}", kind_of(&value));
+                self.fault(&format!("broker_permissions.{name}"), problem);
+                continue;
+            };
+            let mut tried = permissions;
+            if !tried.give(&name) {
+                self.fault(
+                    &format!("broker_permissions.{name}"),
+                    unknown(&name, ClientPermissions::NAMES),
+                );
+            } else if given {
+                permissions = tried;
+            }
+        }
+        self.permissions = Some(permissions);
+        Ok(())
+    }
+
+    /// What can only be said of the whole.
+    fn complete(&mut self, password: bool) {
+        let complained = |faults: &[(Option<String>, String)], key: &str| {
+            faults
+                .iter()
+                .any(|(about, _)| about.as_deref() == Some(key))
+        };
+        if self.username.is_none() && !complained(&self.faults, "username") {
+            self.fault("username", "required");
+        }
+        if self.hash.is_none() && !complained(&self.faults, "password") {
+            let problem = if password { "is null" } else { "required" };
+            self.fault("password", format!("{problem}: a hash made with aaa crypt"));
+        }
+        if !self.opa_policy.is_empty() && !self.opa_policy_file.is_empty() {
+            self.warn("opa_policy_file", "not used: opa_policy is set too");
+            self.opa_policy_file.clear();
+        }
+        let useless = self.acls.iter().find(|entry| !is_action(entry)).cloned();
+        if let Some(entry) = useless {
+            let entry: String = entry.chars().take(64).collect();
+            self.warn(
+                "acls",
+                format!("{entry:?} is neither *, agent.* nor agent.action; the signer will refuse everything"),
+            );
+        }
+    }
+
+    fn fault(&mut self, key: &str, text: impl Into<String>) {
+        self.faults.push((Some(shortened(key)), text.into()));
+    }
+
+    fn warn(&mut self, key: &str, text: impl Into<String>) {
+        self.warnings.push((Some(key.to_owned()), text.into()));
+    }
+}
+
+/// Whether the `actionlist` authorizer can do something with an entry.
+fn is_action(entry: &str) -> bool {
+    entry == "*" || entry.split_once('.').is_some()
+}
+
+/// A name that can stand in a caller id, a log and a terminal.
+fn username(name: String) -> Result<String, String> {
+    if name.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    if name.len() > USERNAME_LIMIT {
+        return Err(format!("is longer than {USERNAME_LIMIT} bytes"));
+    }
+    if name.chars().any(char::is_control) {
+        return Err("holds a control character".to_owned());
+    }
+    Ok(name)
+}
+
+fn text(value: Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text),
+        other => Err(format!("wants a text; this is {}", kind_of(&other))),
+    }
+}
+
+fn texts(value: Value) -> Result<Vec<String>, String> {
+    let Value::Array(items) = value else {
+        return Err(format!(
+            "wants a list of texts; this is {}",
+            kind_of(&value)
+        ));
+    };
+    items
+        .into_iter()
+        .map(text)
+        .collect::<Result<_, _>>()
+        .map_err(|problem| format!("wants a list of texts; one item {problem}"))
+}
+
+fn properties(value: Value) -> Result<BTreeMap<String, String>, String> {
+    object(value)?
+        .into_iter()
+        .map(|(name, value)| match text(value) {
+            Ok(value) => Ok((name, value)),
+            Err(problem) => Err(format!("{:?} {problem}", shortened(&name))),
+        })
+        .collect()
+}
+
+fn object(value: Value) -> Result<Map<String, Value>, String> {
+    match value {
+        Value::Object(map) => Ok(map),
+        other => Err(format!(
+            "wants an object {{…}}; this is {}",
+            kind_of(&other)
+        )),
+    }
+}
+
+/// What a value is. The value itself may be a secret.
+pub(super) fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// That a name is unknown, and which known one it resembles.
+fn unknown(name: &str, known: &[&str]) -> String {
+    let lower = name.to_ascii_lowercase().replace('-', "_");
+    known
+        .iter()
+        .map(|known| (strsim::osa_distance(&lower, known), known))
+        .filter(|(distance, known)| *distance <= (known.len() / 3).max(1))
+        .min()
+        .map_or_else(
+            || format!("unknown; known are {}", known.join(", ")),
+            |(_, near)| format!("unknown; did you mean {near}?"),
+        )
+}
+
+fn shortened(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(64).collect()
+}

@@ -1,0 +1,85 @@
+//! The policies of users: each file read once, each distinct text compiled once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aaa_service::config::FileContent;
+
+use super::Policy;
+
+/// The largest policy, in bytes. It travels in the token, and a token has an end too.
+const POLICY_LIMIT: u64 = 128 * 1024;
+
+/// What was read and compiled so far.
+#[derive(Default)]
+pub(super) struct Policies {
+    checked: HashMap<Policy, Result<(), String>>,
+    files: BTreeMap<PathBuf, Result<Policy, String>>,
+    stamps: Stamps,
+}
+
+/// Files, and what they looked like from outside; `None` for one that was not there.
+pub(crate) type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
+
+/// Device, inode, size and the two times of a file: another one when it was written or replaced.
+pub(crate) type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
+
+/// What a file looks like from outside.
+pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((
+        metadata.dev(),
+        metadata.ino(),
+        metadata.len(),
+        (metadata.mtime(), metadata.mtime_nsec()),
+        (metadata.ctime(), metadata.ctime_nsec()),
+    ))
+}
+
+impl Policies {
+    /// A policy that stands in the user's entry.
+    pub(super) fn inline(&mut self, text: &str) -> Result<Policy, String> {
+        if text.len() as u64 > POLICY_LIMIT {
+            return Err(format!(
+                "is larger than {POLICY_LIMIT} bytes and would not fit into a token"
+            ));
+        }
+        if let Some((policy, outcome)) = self.checked.get_key_value(text) {
+            return outcome.clone().map(|()| Arc::clone(policy));
+        }
+        let outcome = aaa_policy::rego::check(text).map_err(|error| error.to_string());
+        let policy = Policy::from(text);
+        self.checked.insert(Arc::clone(&policy), outcome.clone());
+        outcome.map(|()| policy)
+    }
+
+    /// A policy that stands in a file.
+    pub(super) fn file(&mut self, path: &Path) -> Result<Policy, String> {
+        if let Some(outcome) = self.files.get(path) {
+            return outcome.clone();
+        }
+        // Looked at before it is read, so that no change in between goes unseen.
+        self.stamps.insert(path.to_owned(), stamp(path));
+        let outcome = self
+            .read(path)
+            .map_err(|problem| format!("{}: {problem}", path.display()));
+        self.files.insert(path.to_owned(), outcome.clone());
+        outcome
+    }
+
+    fn read(&mut self, path: &Path) -> Result<Policy, String> {
+        let content = FileContent::read(path, POLICY_LIMIT).map_err(|error| error.to_string())?;
+        let text = content.text().ok_or("is not UTF-8")?;
+        if text.trim().is_empty() {
+            return Err("is empty; wants a policy in Rego".to_owned());
+        }
+        self.inline(text)
+    }
+
+    /// The files that were asked for, whether they could be read or not.
+    pub(super) fn files(&self) -> Stamps {
+        self.stamps.clone()
+    }
+}
