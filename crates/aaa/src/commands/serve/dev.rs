@@ -16,7 +16,7 @@ use crate::failure::{Exit, Failure};
 use crate::screen;
 
 /// Where the services listen when nothing else is said.
-const ADDRESS: &str = "127.0.0.1:8443";
+pub(super) const ADDRESS: &str = "127.0.0.1:8443";
 /// Where they listen when another program has that port.
 const ANY_PORT: &str = "127.0.0.1:0";
 

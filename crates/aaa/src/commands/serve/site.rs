@@ -99,6 +99,7 @@ impl Site {
     fn configuration(&self) -> Value {
         json!({
             "site": "development",
+            "listen": super::dev::ADDRESS,
             "tls_certificate": self.file("tls.pem"),
             "tls_key": self.file("tls.key"),
             "authenticator": "userlist",
