@@ -142,8 +142,9 @@ where
         return report(&args.config, &prepared.warnings());
     }
     let mut signals = Signals::new().map_err(Exit::Failed)?;
-    let running = prepared.start().await.map_err(Exit::Failed)?;
+    // Before it says that it has started: whoever waits for that finds the file.
     let _pid = PidFile::write(args.pid_file.as_deref()).map_err(Exit::Failed)?;
+    let running = prepared.start().await.map_err(Exit::Failed)?;
     let finished = signals.serve(running, args).await;
     if let Some(telemetry) = telemetry {
         telemetry.flush().await;
