@@ -1,1 +1,52 @@
+//! May this caller do this? Authorizers that answer for one request, from the claims of a verified token.
+//!
+//! Everything here is pure: no I/O, no clock of its own, no async. An [`Authorizer`] sees a [`Question`] and gives a
+//! [`Decision`]; counting, recording and telling the caller is for those who ask.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+use aaa_core::claims::ClientClaims;
+use aaa_core::decision::Decision;
+use aaa_core::request::{DISCOVERY, Request};
+use jiff::Timestamp;
+
+pub mod actionlist;
+pub mod rego;
+
+/// What is asked: may the bearer of these claims send this request, now, through this site?
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The request as the client sent it.
+    pub request: &'a Request,
+    /// The claims of its token, verified.
+    pub claims: &'a ClientClaims,
+    /// The name of the site whose signer was asked.
+    pub site: &'a str,
+    /// The time of the decision.
+    pub now: Timestamp,
+}
+
+/// One way to decide. Signers ask [`Authorizer::decide`]; kinds of authorizers implement [`Authorizer::authorize`].
+pub trait Authorizer: Send + Sync {
+    /// The name in configuration, records and metrics.
+    fn name(&self) -> &'static str;
+
+    /// The rules of this authorizer, applied to a request of any agent but discovery.
+    fn authorize(&self, question: &Question<'_>) -> Decision;
+
+    /// The decision. Everybody may discover nodes, whatever their rules say.
+    fn decide(&self, question: &Question<'_>) -> Decision {
+        if question.request.agent() == DISCOVERY {
+            return Decision::allow("discovery");
+        }
+        self.authorize(question)
+    }
+}

@@ -1,0 +1,147 @@
+//! What a policy is made of, seen before it is run: which functions it calls, where `allow` stands, and how its rules
+//! hang together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regorus::unstable::{Expr, Module, Rule, RuleHead};
+
+use super::error::PolicyError;
+use super::shape::{Node, Shape};
+use super::walk::{Names, Walker, dotted};
+
+/// The package that policies of callers are in.
+pub(super) const PACKAGE: &str = "io.choria.aaasvc";
+
+/// The rule of it that decides.
+const ALLOW: &str = "allow";
+
+/// The deepest that an expression may nest. Long chains of operators nest, too: `a + b + c` is a `+` in a `+`.
+const DEEPEST: u32 = 128;
+
+/// What was seen.
+#[derive(Debug)]
+pub(super) struct Inspection {
+    /// The functions called that are not the policy's own, with the first line of each.
+    pub(super) functions: BTreeMap<String, u32>,
+    /// Where `allow` is, if it is in one place only besides its default.
+    pub(super) allow_line: Option<u32>,
+    /// How costly evaluating it can become.
+    pub(super) shape: Shape,
+}
+
+/// Looks through a policy.
+///
+/// # Errors
+/// When it cannot work: another package, no `allow`, rules in a circle, expressions without end.
+pub(super) fn inspect(module: &Module) -> Result<Inspection, PolicyError> {
+    let package = dotted(&module.package.refr).unwrap_or_default();
+    if package != PACKAGE {
+        return Err(PolicyError::at(
+            module.package.span.line,
+            format!("the package is {package}, and must be {PACKAGE}"),
+        ));
+    }
+    let names = names(module)?;
+    if !names.rules.contains(ALLOW) {
+        return Err(PolicyError::new(format!(
+            "there is no rule `{ALLOW}` in package {PACKAGE}"
+        )));
+    }
+    let mut functions = BTreeMap::new();
+    let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
+    for rule in &module.policy {
+        let mut walker = Walker::new(&names);
+        let (name, mut node) = walker.rule(rule);
+        node.depth = walker.deepest;
+        if walker.deepest > DEEPEST {
+            return Err(PolicyError::at(
+                rule.span().line,
+                format!("an expression nests more than {DEEPEST} levels deep"),
+            ));
+        }
+        for (function, line) in walker.functions {
+            functions.entry(function).or_insert(line);
+        }
+        nodes.entry(name).or_default().merge(node);
+    }
+    Ok(Inspection {
+        functions,
+        allow_line: allow_line(module),
+        shape: Shape::of(&nodes, ALLOW)?,
+    })
+}
+
+/// The names that the policy itself defines.
+fn names(module: &Module) -> Result<Names, PolicyError> {
+    let mut names = Names::default();
+    for rule in &module.policy {
+        let reference = head(rule);
+        names.rules.insert(root(reference));
+        match rule.as_ref() {
+            Rule::Spec {
+                head: RuleHead::Func { refr, .. },
+                ..
+            } => {
+                names.functions.insert(dotted(refr).unwrap_or_default());
+            }
+            // The engine would take a name alone for a rule that is true.
+            Rule::Spec {
+                span,
+                head: RuleHead::Compr { assign: None, .. },
+                bodies,
+            } if bodies.is_empty() => {
+                return Err(PolicyError::at(span.line, "a rule needs a value or a body"));
+            }
+            _ => {}
+        }
+    }
+    names.aliases = module
+        .imports
+        .iter()
+        .filter_map(|import| {
+            let path = dotted(&import.refr)?;
+            let alias = match &import.r#as {
+                Some(alias) => alias.text().to_owned(),
+                None => path.rsplit('.').next().unwrap_or_default().to_owned(),
+            };
+            path.starts_with("data").then_some((alias, path))
+        })
+        .collect();
+    Ok(names)
+}
+
+fn allow_line(module: &Module) -> Option<u32> {
+    let lines: BTreeSet<u32> = module
+        .policy
+        .iter()
+        .filter(|rule| matches!(rule.as_ref(), Rule::Spec { .. }) && root(head(rule)) == ALLOW)
+        .map(|rule| rule.span().line)
+        .collect();
+    match lines.first() {
+        Some(line) if lines.len() == 1 => Some(*line),
+        _ => None,
+    }
+}
+
+/// What a rule defines.
+pub(super) fn head(rule: &Rule) -> &Expr {
+    match rule {
+        Rule::Default { refr, .. }
+        | Rule::Spec {
+            head:
+                RuleHead::Compr { refr, .. } | RuleHead::Set { refr, .. } | RuleHead::Func { refr, .. },
+            ..
+        } => refr,
+    }
+}
+
+/// The first name of a reference.
+pub(super) fn root(reference: &Expr) -> String {
+    let mut at = reference;
+    loop {
+        match at {
+            Expr::RefDot { refr, .. } | Expr::RefBrack { refr, .. } => at = refr,
+            _ => return at.span().text().to_owned(),
+        }
+    }
+}

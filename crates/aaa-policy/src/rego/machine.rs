@@ -1,0 +1,350 @@
+//! A compiled policy, and the engines that evaluate it.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use aaa_core::filter::Filter;
+use regorus::utils::limits::ExecutionTimerConfig;
+use regorus::{Engine, Value};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::builtins::{self, Builtin};
+use super::error::PolicyError;
+use super::filters::{self, Kind, Missing};
+use super::guard::Refusal;
+use super::input::weight;
+use super::inspect::{Inspection, PACKAGE, inspect};
+use super::lane::{Lane, Stopped, here};
+use super::shape::Shape;
+use super::source;
+
+/// How many steps the engine takes between looks at the clock.
+const STEPS: NonZeroU32 = NonZeroU32::new(16).unwrap();
+
+/// How often an evaluation is tried when other work on the host leaves it no time.
+const ATTEMPTS: u32 = 4;
+
+/// How many times the limit a thread may take that evaluates apart, before it is left to itself.
+const PATIENCE: u32 = ATTEMPTS + 1;
+
+/// The most that the results of functions may amount to in one evaluation, in units of [`weight`].
+const MOST_MADE: usize = 1 << 22;
+
+/// What a policy may become and still run on the thread that asks, whose stack is of the usual size.
+const AT_ONCE: Shape = Shape {
+    bits: 20,
+    levels: 150,
+};
+
+/// Engines that are kept per policy. More than run at once on a large host are of no use.
+const MOST_IDLE: usize = 16;
+
+/// A policy that can be evaluated, by many threads at once.
+pub(super) struct Policy {
+    /// Prepared once, and copied for each engine; the copies share the syntax.
+    template: Engine,
+    inspection: Inspection,
+    /// What decisions name as their rule.
+    pub(super) rule: String,
+    /// Engines that nobody uses right now.
+    idle: Mutex<Vec<Machine>>,
+}
+
+/// What one evaluation is given.
+pub(super) struct Given {
+    /// The document `input`.
+    pub(super) input: Value,
+    /// The request's filter.
+    pub(super) filter: Filter,
+    /// The time, in nanoseconds since 1970.
+    pub(super) now: i64,
+    /// How long it may take.
+    pub(super) limit: Duration,
+}
+
+/// What an evaluation comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// `allow` is true.
+    Allow,
+    /// `allow` is false; the filters that were asked for in vain.
+    Deny(BTreeSet<Missing>),
+    /// Anything else, in words.
+    Trouble(String),
+}
+
+impl Policy {
+    /// Compiles a policy. To be called where there is plenty of stack.
+    ///
+    /// # Errors
+    /// When it is not Rego, names functions that are not there, or cannot work.
+    pub(super) fn compile(text: &str, longest: usize) -> Result<Self, PolicyError> {
+        let parsed = source::parse(text, longest)?;
+        let inspection = inspect(&parsed.module)?;
+        builtins::check(&inspection.functions)?;
+        let template = prepare(text, parsed.v0, longest)?;
+        let rule = match inspection.allow_line {
+            Some(line) => format!("{} allow (line {line})", source::NAME),
+            None => format!("{} allow", source::NAME),
+        };
+        Ok(Self {
+            template,
+            inspection,
+            rule,
+            idle: Mutex::default(),
+        })
+    }
+
+    /// Evaluates `allow`.
+    pub(super) fn evaluate(&self, given: Given, lane: &Lane) -> Verdict {
+        let limit = given.limit;
+        let outcome = if self.runs_at_once(&given.input) {
+            self.evaluate_here(&given)
+        } else {
+            self.evaluate_apart(given, lane)
+        };
+        outcome.unwrap_or_else(|stopped| {
+            Verdict::Trouble(match stopped {
+                Stopped::TimeIsUp => too_long(limit),
+                Stopped::Busy => {
+                    "policies that did not end in time are still running; try again later"
+                        .to_owned()
+                }
+                Stopped::Broken => "the policy engine failed on it".to_owned(),
+            })
+        })
+    }
+
+    fn evaluate_here(&self, given: &Given) -> Result<Verdict, Stopped> {
+        let idle = lock(&self.idle).pop();
+        let mut machine = idle.unwrap_or_else(|| self.machine());
+        // After a panic, the engine is not used again.
+        let (verdict, machine) = here(move || {
+            let verdict = machine.evaluate(given);
+            (verdict, machine)
+        })?;
+        let mut idle = lock(&self.idle);
+        if idle.len() < MOST_IDLE {
+            idle.push(machine);
+        }
+        Ok(verdict)
+    }
+
+    /// The engine is made and dropped over there, too: what it holds may nest as deep as the stack allows.
+    fn evaluate_apart(&self, given: Given, lane: &Lane) -> Result<Verdict, Stopped> {
+        let mut machine = self.machine();
+        lane.run(given.limit * PATIENCE, move || machine.evaluate(&given))
+    }
+
+    fn runs_at_once(&self, input: &Value) -> bool {
+        let shape = self.inspection.shape;
+        let room = AT_ONCE.bits.saturating_sub(shape.bits);
+        shape.levels <= AT_ONCE.levels
+            && shape.bits <= AT_ONCE.bits
+            && weight(input, 1 << room).is_some()
+    }
+
+    fn machine(&self) -> Machine {
+        Machine::new(self.template.clone(), &self.inspection)
+    }
+}
+
+/// Has the engine check a policy and make ready for it.
+fn prepare(text: &str, v0: bool, longest: usize) -> Result<Engine, PolicyError> {
+    let mut engine = Engine::new();
+    engine.set_rego_v0(v0);
+    engine.set_strict_builtin_errors(false);
+    engine.set_policy_length_config(source::lengths(longest));
+    let made_ready = engine
+        .add_policy(source::NAME.to_owned(), text.to_owned())
+        .and_then(|_| engine.compile_with_entrypoint(&allow().into()));
+    match made_ready {
+        Ok(_) => Ok(engine),
+        Err(error) => Err(PolicyError::from_engine(&error.to_string())),
+    }
+}
+
+fn allow() -> String {
+    format!("data.{PACKAGE}.allow")
+}
+
+fn too_long(limit: Duration) -> String {
+    format!("it did not end within {} ms", limit.as_millis())
+}
+
+/// An engine, and what its functions know of the evaluation that it is in.
+struct Machine {
+    engine: Engine,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    filter: Filter,
+    now: i64,
+    missing: BTreeSet<Missing>,
+    made: usize,
+    /// Why the evaluation is void. The engine takes a failed call for an undefined one at times, so it is kept here.
+    trouble: Option<String>,
+}
+
+/// Ends an evaluation; the reason is in the state.
+#[derive(Debug, thiserror::Error)]
+#[error("a limit was reached")]
+struct Ended;
+
+impl Machine {
+    fn new(engine: Engine, inspection: &Inspection) -> Self {
+        let mut machine = Self {
+            engine,
+            state: Arc::default(),
+        };
+        for name in inspection.functions.keys() {
+            machine.add(name);
+        }
+        machine
+    }
+
+    fn add(&mut self, name: &str) {
+        let state = Arc::clone(&self.state);
+        let added = if let Some((arity, kind)) = builtins::filter_function(name) {
+            let function = move |arguments: Vec<Value>| Ok(ask(&state, kind, &arguments)?);
+            self.engine
+                .add_extension(name.to_owned(), arity, Box::new(function))
+        } else if let Some(builtin) = Builtin::find(name) {
+            let (arity, name) = (builtin.arity(), name.to_owned());
+            let called = name.clone();
+            let function =
+                move |arguments: Vec<Value>| Ok(call(&state, &builtin, &called, &arguments)?);
+            self.engine.add_extension(name, arity, Box::new(function))
+        } else {
+            // The policy was checked for such.
+            return;
+        };
+        // It fails for names that are there already, and these are the keys of a map.
+        debug_assert!(added.is_ok());
+    }
+
+    /// Evaluates `allow`. The engine goes by the clock on the wall; when that has run out while the thread was kept
+    /// waiting by others, that is nothing that the policy did, and it is evaluated anew.
+    fn evaluate(&mut self, given: &Given) -> Verdict {
+        for _ in 1..ATTEMPTS {
+            let started = busy();
+            if let Some(verdict) = self.attempt(given) {
+                return verdict;
+            }
+            if busy().saturating_sub(started) > given.limit / 2 {
+                return Verdict::Trouble(too_long(given.limit));
+            }
+        }
+        self.attempt(given)
+            .unwrap_or_else(|| Verdict::Trouble(too_long(given.limit)))
+    }
+
+    /// One evaluation; `None` when its time ran out.
+    fn attempt(&mut self, given: &Given) -> Option<Verdict> {
+        *lock(&self.state) = State {
+            filter: given.filter.clone(),
+            now: given.now,
+            ..State::default()
+        };
+        self.engine
+            .set_execution_timer_config(ExecutionTimerConfig {
+                limit: given.limit,
+                check_interval: STEPS,
+            });
+        self.engine.set_input(given.input.clone());
+        let started = Instant::now();
+        let result = self.engine.eval_rule(allow());
+        // Whatever comes out after that may come of a step that was cut short.
+        let in_time = started.elapsed() <= given.limit;
+        self.engine.set_input(Value::Null);
+        let state = std::mem::take(&mut *lock(&self.state));
+        if let Some(trouble) = state.trouble {
+            return Some(Verdict::Trouble(trouble));
+        }
+        in_time.then(|| match result {
+            Ok(Value::Bool(true)) => Verdict::Allow,
+            Ok(Value::Bool(false)) => Verdict::Deny(state.missing),
+            Ok(other) => Verdict::Trouble(not_a_flag(&other)),
+            Err(error) => {
+                Verdict::Trouble(PolicyError::from_engine(&error.to_string()).to_string())
+            }
+        })
+    }
+}
+
+/// How long the processor has worked for this thread.
+fn busy() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+fn not_a_flag(value: &Value) -> String {
+    let kind = match value {
+        Value::Undefined => {
+            return "`allow` is undefined for this request; `default allow = false` is missing"
+                .to_owned();
+        }
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Set(_) => "a set",
+        Value::Object(_) => "an object",
+    };
+    format!("`allow` is {kind}, and must be true or false")
+}
+
+fn ask(state: &Mutex<State>, kind: Kind, arguments: &[Value]) -> Result<Value, Ended> {
+    let mut state = lock(state);
+    match filters::ask(kind, arguments, &state.filter) {
+        Ok(None) => Ok(Value::Bool(true)),
+        Ok(Some(missing)) => {
+            state.missing.insert(missing);
+            Ok(Value::Bool(false))
+        }
+        Err(problem) => {
+            state.trouble.get_or_insert(problem);
+            Err(Ended)
+        }
+    }
+}
+
+fn call(
+    state: &Mutex<State>,
+    builtin: &Builtin,
+    name: &str,
+    arguments: &[Value],
+) -> Result<Value, Ended> {
+    if builtin.is_clock() {
+        return Ok(Value::from(lock(state).now));
+    }
+    let result = match builtin.call(arguments) {
+        Ok(value) => value,
+        Err(Refusal::Undefined) => return Ok(Value::Undefined),
+        Err(Refusal::TooMuch) => {
+            let trouble =
+                format!("`{name}` was given more than the limits for size and time allow");
+            lock(state).trouble.get_or_insert(trouble);
+            return Err(Ended);
+        }
+    };
+    let mut state = lock(state);
+    state.made += weight(&result, MOST_MADE).unwrap_or(MOST_MADE + 1);
+    if state.made > MOST_MADE {
+        state
+            .trouble
+            .get_or_insert("it needs more memory than the limit allows".to_owned());
+        return Err(Ended);
+    }
+    Ok(result)
+}
+
+/// Nothing that is guarded here can be left half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,232 @@
+//! The authorizer `opa`: the claim `opa_policy` is a Rego policy, package `io.choria.aaasvc`, whose rule `allow` decides.
+//!
+//! Policies come from outside. They are compiled once, seen through before they run, and evaluated within limits of time
+//! and memory; what goes wrong with one is told to its bearer and costs nobody else anything.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aaa_core::decision::Decision;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+
+use crate::{Authorizer, Question};
+
+mod builtins;
+mod error;
+mod filters;
+mod guard;
+mod input;
+mod inspect;
+mod lane;
+mod machine;
+mod shape;
+mod source;
+mod walk;
+
+pub use error::PolicyError;
+
+use lane::{Lane, Stopped};
+use machine::{Given, Policy, Verdict};
+
+/// How long compiling may take.
+const COMPILING: Duration = Duration::from_secs(2);
+
+/// What policies may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long one evaluation may take.
+    pub time: Duration,
+    /// The longest policy, in bytes.
+    pub policy_bytes: usize,
+    /// How many compiled policies are kept.
+    pub kept: usize,
+    /// How much text the policies that are kept may have together, in bytes.
+    pub kept_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            time: Duration::from_millis(50),
+            policy_bytes: 64 << 10,
+            kept: 1000,
+            kept_bytes: 16 << 20,
+        }
+    }
+}
+
+/// Allows what the policy in the token allows. Only the boolean `true` does; anything but a boolean is an error.
+pub struct Opa {
+    limits: Limits,
+    /// By their whole text, so that no two are ever taken for one another. Broken ones are kept, too.
+    policies: Cache<String, Arc<Compiled>, Share>,
+    lane: Lane,
+}
+
+type Compiled = Result<Policy, PolicyError>;
+
+impl Default for Opa {
+    fn default() -> Self {
+        Self::new(Limits::default())
+    }
+}
+
+impl fmt::Debug for Opa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opa")
+            .field("limits", &self.limits)
+            .field("policies", &self.policies.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Opa {
+    /// With limits of one's own.
+    pub fn new(limits: Limits) -> Self {
+        let share = Share {
+            least: limits.kept_bytes / u64::try_from(limits.kept).unwrap_or(u64::MAX).max(1),
+        };
+        Self {
+            limits,
+            policies: cache(limits, share),
+            lane: Lane::default(),
+        }
+    }
+
+    /// How many compiled policies are kept right now.
+    pub fn kept(&self) -> usize {
+        self.policies.len()
+    }
+
+    /// The policy of that text, compiled now or before.
+    fn policy(&self, text: &str) -> Result<Arc<Compiled>, PolicyError> {
+        self.policies
+            .get_or_insert_with(text, || {
+                compile(text, self.limits.policy_bytes, &self.lane).map(Arc::new)
+            })
+            .map_err(not_compiled)
+    }
+}
+
+impl Authorizer for Opa {
+    fn name(&self) -> &'static str {
+        "opa"
+    }
+
+    fn authorize(&self, question: &Question<'_>) -> Decision {
+        let text = question.claims.opa_policy.as_str();
+        if text.is_empty() {
+            return Decision::failed("the token has no policy");
+        }
+        // What is too long is not worth keeping.
+        if text.len() > self.limits.policy_bytes {
+            let problem = source::parse(text, self.limits.policy_bytes);
+            return failed(
+                problem
+                    .err()
+                    .unwrap_or_else(|| PolicyError::new("the policy is too long")),
+            );
+        }
+        let compiled = match self.policy(text) {
+            Ok(compiled) => compiled,
+            Err(error) => return failed(error),
+        };
+        match compiled.as_ref() {
+            Ok(policy) => self.ask(policy, question),
+            Err(error) => failed(error.clone()),
+        }
+    }
+}
+
+impl Opa {
+    fn ask(&self, policy: &Policy, question: &Question<'_>) -> Decision {
+        let given = Given {
+            input: input::document(question),
+            filter: question.request.filter().clone(),
+            now: i64::try_from(question.now.as_nanosecond()).unwrap_or(i64::MAX),
+            limit: self.limits.time,
+        };
+        match policy.evaluate(given, &self.lane) {
+            Verdict::Allow => Decision::allow(policy.rule.clone()),
+            Verdict::Deny(missing) => Decision::Deny {
+                rule: policy.rule.clone().into(),
+                hint: filters::hint(&missing),
+            },
+            Verdict::Trouble(trouble) => {
+                Decision::failed(format!("the policy cannot be applied: {trouble}"))
+            }
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it ends here")]
+fn failed(error: PolicyError) -> Decision {
+    Decision::failed(format!("the policy cannot be used: {error}"))
+}
+
+/// Whether a text is a policy that [`Opa`] could apply, so that a mistake shows when a policy is given to somebody
+/// and not when it is needed.
+///
+/// # Errors
+/// What is wrong with it, and in which line.
+pub fn check(policy: &str) -> Result<(), PolicyError> {
+    let longest = Limits::default().policy_bytes;
+    match compile(policy, longest, &Lane::default()) {
+        Ok(compiled) => compiled.map(drop),
+        Err(stopped) => Err(not_compiled(stopped)),
+    }
+}
+
+/// Compiling goes down the syntax, which nests as the author likes, so it has a stack of its own.
+fn compile(text: &str, longest: usize, lane: &Lane) -> Result<Compiled, Stopped> {
+    let text = text.to_owned();
+    lane.run(COMPILING, move || Policy::compile(&text, longest))
+}
+
+fn not_compiled(stopped: Stopped) -> PolicyError {
+    PolicyError::new(match stopped {
+        Stopped::TimeIsUp => "it takes too long to compile",
+        Stopped::Busy => "other policies are taking too long; try again later",
+        Stopped::Broken => "the policy engine failed on it",
+    })
+}
+
+/// A cache in as many parts as still hold a good number of the longest policies each: a part that is too small for a
+/// policy would never keep it.
+fn cache(limits: Limits, share: Share) -> Cache<String, Arc<Compiled>, Share> {
+    let longest = u64::try_from(limits.policy_bytes)
+        .unwrap_or(u64::MAX)
+        .max(1);
+    let parts = (limits.kept_bytes / longest / 16).clamp(1, 16);
+    let options = OptionsBuilder::new()
+        .shards(usize::try_from(parts).unwrap_or(1))
+        .estimated_items_capacity(limits.kept)
+        .weight_capacity(limits.kept_bytes)
+        .build();
+    match options {
+        Ok(options) => Cache::with_options(
+            options,
+            share,
+            DefaultHashBuilder::default(),
+            DefaultLifecycle::default(),
+        ),
+        Err(_) => Cache::with_weighter(limits.kept, limits.kept_bytes, share),
+    }
+}
+
+/// The share of the cache that a policy takes: its text, but never so little that more than are wanted fit.
+#[derive(Debug, Clone)]
+struct Share {
+    least: u64,
+}
+
+impl Weighter<String, Arc<Compiled>> for Share {
+    fn weight(&self, text: &String, _: &Arc<Compiled>) -> u64 {
+        u64::try_from(text.len())
+            .unwrap_or(u64::MAX)
+            .max(self.least)
+            .max(1)
+    }
+}

@@ -1,0 +1,466 @@
+//! Going through the syntax of one rule.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regorus::unstable::{
+    ArithOp, AssignOp, Expr, Literal, LiteralStmt, Query, Ref, Rule, RuleBody, RuleHead,
+};
+
+use super::inspect::{PACKAGE, head, root};
+use super::shape::{Body, LOOP, Node};
+
+/// Functions that give back collections made of what they were given.
+const JOINING: [&str; 6] = [
+    "array.concat",
+    "object.union",
+    "object.union_n",
+    "union",
+    "json.patch",
+    "walk",
+];
+
+/// What the policy itself defines.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// Its rules and functions, by the first part of their names.
+    pub(super) rules: BTreeSet<String>,
+    /// Its functions, by their whole names.
+    pub(super) functions: BTreeSet<String>,
+    /// What it imports from `data`, by the name that it uses.
+    pub(super) aliases: BTreeMap<String, String>,
+}
+
+/// Collects what one rule uses.
+pub(super) struct Walker<'a> {
+    names: &'a Names,
+    /// Functions that are not the policy's own.
+    pub(super) functions: BTreeMap<String, u32>,
+    /// The deepest expression.
+    pub(super) deepest: u32,
+    depth: u32,
+    body: Body,
+    /// Loops in the query at hand.
+    loops: u32,
+    /// Variables that a loop of the query at hand binds to elements.
+    elements: BTreeSet<String>,
+    /// Variables that run over the places in a collection.
+    indexes: BTreeSet<String>,
+}
+
+impl<'a> Walker<'a> {
+    pub(super) fn new(names: &'a Names) -> Self {
+        Self {
+            names,
+            functions: BTreeMap::new(),
+            deepest: 0,
+            depth: 0,
+            body: Body::default(),
+            loops: 0,
+            elements: BTreeSet::new(),
+            indexes: BTreeSet::new(),
+        }
+    }
+
+    /// Goes through a rule: its name, and what it is made of.
+    pub(super) fn rule(&mut self, rule: &Rule) -> (String, Node) {
+        let mut node = Node {
+            line: rule.span().line,
+            ..Node::default()
+        };
+        match rule {
+            Rule::Default { value, .. } => {
+                self.expr(value);
+                node.bodies.push(std::mem::take(&mut self.body));
+            }
+            Rule::Spec { head, bodies, .. } => self.spec(head, bodies, &mut node),
+        }
+        (root(head(rule)), node)
+    }
+
+    fn spec(&mut self, head: &RuleHead, bodies: &[RuleBody], node: &mut Node) {
+        let (keys, assign) = match head {
+            RuleHead::Compr { refr, assign, .. } => (vec![refr], assign.as_ref()),
+            RuleHead::Set { refr, key, .. } => {
+                (std::iter::once(refr).chain(key.as_ref()).collect(), None)
+            }
+            RuleHead::Func { args, assign, .. } => {
+                for arg in args {
+                    self.declare(arg);
+                }
+                (args.iter().collect(), assign.as_ref())
+            }
+        };
+        let partial = !matches!(head, RuleHead::Func { .. })
+            && keys
+                .iter()
+                .any(|key| !matches!(key.as_ref(), Expr::Var { .. }));
+        for body in bodies {
+            self.loops = 0;
+            self.elements.clear();
+            self.indexes.clear();
+            self.query(&body.query);
+            if let Some(assign) = &body.assign {
+                self.expr(&assign.value);
+            }
+            self.head(&keys, assign.map(|assign| &assign.value));
+            if partial && self.loops > 1 {
+                self.body.bits += LOOP;
+            }
+            node.bodies.push(std::mem::take(&mut self.body));
+        }
+        if bodies.is_empty() {
+            self.head(&keys, assign.map(|assign| &assign.value));
+            node.bodies.push(std::mem::take(&mut self.body));
+        }
+    }
+
+    fn head(&mut self, keys: &[&Ref<Expr>], value: Option<&Ref<Expr>>) {
+        for key in keys {
+            // The rule's own name is no use of it.
+            match key.as_ref() {
+                Expr::Var { .. } | Expr::RefDot { .. } => {}
+                Expr::RefBrack { index, .. } => self.expr(index),
+                other => self.expr(other),
+            }
+        }
+        if let Some(value) = value {
+            self.expr(value);
+        }
+    }
+
+    fn query(&mut self, query: &Query) {
+        for statement in &query.stmts {
+            self.statement(statement);
+        }
+    }
+
+    fn statement(&mut self, statement: &LiteralStmt) {
+        match &statement.literal {
+            Literal::SomeVars { vars, .. } => {
+                for var in vars {
+                    self.body.locals.insert(var.text().to_owned());
+                }
+            }
+            Literal::SomeIn {
+                key,
+                value,
+                collection,
+                ..
+            } => {
+                self.loops += 1;
+                for pattern in key.iter().chain([value]) {
+                    self.declare(pattern);
+                    self.elements.insert(pattern.span().text().to_owned());
+                }
+                self.expr(collection);
+            }
+            Literal::Expr { expr, .. } | Literal::NotExpr { expr, .. } => self.expr(expr),
+            Literal::Every {
+                key,
+                value,
+                domain,
+                query,
+                ..
+            } => {
+                for var in key.iter().chain([value]) {
+                    self.body.locals.insert(var.text().to_owned());
+                }
+                self.expr(domain);
+                self.query(query);
+            }
+        }
+        for with in &statement.with_mods {
+            // Either side may name a function.
+            for side in [&with.refr, &with.r#as] {
+                if let Some(path) = dotted(side) {
+                    self.mention(&path, with.span.line);
+                }
+            }
+            self.expr(&with.r#as);
+        }
+    }
+
+    /// Every variable in a pattern is the rule's own.
+    fn declare(&mut self, pattern: &Expr) {
+        match pattern {
+            Expr::Var { span, .. } => {
+                self.body.locals.insert(span.text().to_owned());
+            }
+            Expr::Array { items, .. } => {
+                for item in items {
+                    self.declare(item);
+                }
+            }
+            Expr::Object { fields, .. } => {
+                for (_, _, value) in fields {
+                    self.declare(value);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn expr(&mut self, expr: &Expr) {
+        self.depth += 1;
+        self.deepest = self.deepest.max(self.depth);
+        self.visit(expr);
+        self.depth -= 1;
+    }
+
+    fn visit(&mut self, expr: &Expr) {
+        match expr {
+            Expr::String { .. }
+            | Expr::RawString { .. }
+            | Expr::Number { .. }
+            | Expr::Bool { .. }
+            | Expr::Null { .. } => {}
+            Expr::Var { .. } | Expr::RefDot { .. } | Expr::RefBrack { .. } => self.reference(expr),
+            Expr::Array { items, .. } | Expr::Set { items, .. } => self.collection(items),
+            Expr::Object { fields, .. } => {
+                let parts: Vec<_> = fields
+                    .iter()
+                    .flat_map(|(_, key, value)| [key.clone(), value.clone()])
+                    .collect();
+                self.collection(&parts);
+            }
+            Expr::ArrayCompr { term, query, .. } | Expr::SetCompr { term, query, .. } => {
+                self.comprehension(&[term], query);
+            }
+            Expr::ObjectCompr {
+                key, value, query, ..
+            } => self.comprehension(&[key, value], query),
+            Expr::Call { fcn, params, .. } => self.call(fcn, params),
+            Expr::UnaryExpr { expr, .. } => self.expr(expr),
+            Expr::BinExpr { lhs, rhs, .. } => {
+                self.body.bits += 1;
+                self.both(lhs, rhs);
+            }
+            Expr::ArithExpr { op, lhs, rhs, .. } => {
+                if *op == ArithOp::Mul {
+                    self.body.bits += 1;
+                }
+                self.both(lhs, rhs);
+            }
+            Expr::BoolExpr { lhs, rhs, .. } => self.both(lhs, rhs),
+            Expr::AssignExpr { op, lhs, rhs, .. } => self.assignment(op, lhs, rhs),
+            Expr::Membership {
+                key,
+                value,
+                collection,
+                ..
+            } => {
+                if let Some(key) = key {
+                    self.expr(key);
+                }
+                self.both(value, collection);
+            }
+        }
+    }
+
+    fn both(&mut self, one: &Expr, other: &Expr) {
+        self.expr(one);
+        self.expr(other);
+    }
+
+    fn assignment(&mut self, op: &AssignOp, to: &Expr, value: &Expr) {
+        if *op == AssignOp::ColEq {
+            self.declare(to);
+        }
+        if is_element(value) {
+            self.elements.insert(to.span().text().to_owned());
+        }
+        self.both(to, value);
+    }
+
+    /// A collection written out: whatever it is made of stands in it as often as it is named, and one level deeper.
+    fn collection(&mut self, items: &[Ref<Expr>]) {
+        let computed = items.iter().filter(|item| !is_constant(item)).count();
+        if computed > 0 {
+            self.body.bits += computed.next_power_of_two().ilog2().max(1);
+        }
+        for item in items {
+            self.expr(item);
+        }
+    }
+
+    fn comprehension(&mut self, heads: &[&Ref<Expr>], query: &Query) {
+        let loops = std::mem::take(&mut self.loops);
+        let elements = std::mem::take(&mut self.elements);
+        let indexes = std::mem::take(&mut self.indexes);
+        self.query(query);
+        for head in heads {
+            self.expr(head);
+        }
+        // With one loop whose elements are collected, the result is no larger than what the loop goes over.
+        let plain = self.loops <= 1
+            && heads.iter().all(|head| {
+                is_constant(head) || is_element(head) || self.elements.contains(&root(head))
+            });
+        if !plain {
+            self.body.bits += LOOP;
+        }
+        self.loops = loops;
+        self.elements = elements;
+        self.indexes = indexes;
+    }
+
+    fn call(&mut self, function: &Expr, arguments: &[Ref<Expr>]) {
+        let path = dotted(function).unwrap_or_default();
+        let own = self.names.own_function(&path);
+        if let Some(own) = &own {
+            self.body.calls.push(own.clone());
+        } else {
+            self.functions
+                .entry(path.clone())
+                .or_insert(function.span().line);
+        }
+        if path == "walk" {
+            self.loops += 1;
+        }
+        let joins = JOINING.contains(&path.as_str());
+        if joins {
+            self.body.bits += 1;
+        }
+        for argument in arguments {
+            match argument.as_ref() {
+                // What `sprintf` and the like are given does not live on.
+                Expr::Array { items, .. } if own.is_none() && !joins => {
+                    for item in items {
+                        self.expr(item);
+                    }
+                }
+                argument => self.expr(argument),
+            }
+        }
+    }
+
+    fn reference(&mut self, expr: &Expr) {
+        self.indexes(expr);
+        let name = root(expr);
+        if name == "data" {
+            self.absolute(dotted(expr).as_deref());
+        } else if let Some(path) = self.names.aliases.get(&name) {
+            self.absolute(Some(path));
+        } else if self.names.rules.contains(&name) {
+            self.body.rules.insert(name);
+        }
+    }
+
+    /// What stands in the brackets of a reference.
+    fn indexes(&mut self, expr: &Expr) {
+        let mut at = expr;
+        loop {
+            match at {
+                Expr::RefDot { refr, .. } => at = refr,
+                Expr::RefBrack { refr, index, .. } => {
+                    if let Expr::Var { span, .. } = index.as_ref() {
+                        self.index(span.text());
+                    }
+                    self.expr(index);
+                    at = refr;
+                }
+                Expr::Var { .. } => return,
+                other => return self.expr(other),
+            }
+        }
+    }
+
+    /// A variable in brackets runs over a collection, unless it has its value from elsewhere.
+    fn index(&mut self, name: &str) {
+        let runs =
+            name == "_" || !self.elements.contains(name) && self.indexes.insert(name.to_owned());
+        if runs {
+            self.loops += 1;
+        }
+    }
+
+    /// A path from `data`: one of the policy's rules, all of them, or nothing that is there.
+    fn absolute(&mut self, path: Option<&str>) {
+        let package = format!("data.{PACKAGE}");
+        match path {
+            Some(path) if path.starts_with(&format!("{package}.")) => {
+                let rest = path.get(package.len() + 1..).unwrap_or_default();
+                let rule = rest.split('.').next().unwrap_or_default();
+                self.body.absolute.insert(rule.to_owned());
+            }
+            Some(path) if !package.starts_with(path) => {}
+            _ => self.body.everything = true,
+        }
+    }
+
+    fn mention(&mut self, path: &str, line: u32) {
+        if self.names.own_function(path).is_none() {
+            self.functions_mentioned(path, line);
+        }
+    }
+
+    fn functions_mentioned(&mut self, path: &str, line: u32) {
+        if super::builtins::exists(path) {
+            self.functions.entry(path.to_owned()).or_insert(line);
+        }
+    }
+}
+
+impl Names {
+    /// The policy's own function of that name, if it has one.
+    fn own_function(&self, path: &str) -> Option<String> {
+        let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+        let resolved = match self.aliases.get(first) {
+            Some(target) if rest.is_empty() => target.clone(),
+            Some(target) => format!("{target}.{rest}"),
+            None => path.to_owned(),
+        };
+        let name = resolved
+            .strip_prefix("data.")
+            .and_then(|path| path.strip_prefix(PACKAGE))
+            .and_then(|path| path.strip_prefix('.'))
+            .unwrap_or(&resolved);
+        self.functions
+            .contains(name)
+            .then(|| name.split('.').next().unwrap_or(name).to_owned())
+    }
+}
+
+/// `a.b["c"]` as `a.b.c`; `None` when a part is computed.
+pub(super) fn dotted(expr: &Expr) -> Option<String> {
+    let mut parts = Vec::new();
+    let mut at = expr;
+    loop {
+        match at {
+            Expr::RefDot { refr, field, .. } => {
+                parts.push(field.0.text());
+                at = refr;
+            }
+            Expr::RefBrack { refr, index, .. } => {
+                let Expr::String { span, .. } = index.as_ref() else {
+                    return None;
+                };
+                parts.push(span.text());
+                at = refr;
+            }
+            Expr::Var { span, .. } => {
+                parts.push(span.text());
+                break;
+            }
+            _ => return None,
+        }
+    }
+    parts.reverse();
+    Some(parts.join("."))
+}
+
+fn is_constant(expr: &Expr) -> bool {
+    matches!(
+        expr,
+        Expr::String { .. }
+            | Expr::RawString { .. }
+            | Expr::Number { .. }
+            | Expr::Bool { .. }
+            | Expr::Null { .. }
+    )
+}
+
+/// An element of a collection, one after the other: `tags[_]`.
+fn is_element(expr: &Expr) -> bool {
+    matches!(expr, Expr::RefBrack { index, .. } if matches!(index.as_ref(), Expr::Var { .. }))
+}

@@ -1,0 +1,331 @@
+//! What policies see, what they may call, and what their bearers are told.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod common;
+
+use aaa_core::decision::Decision;
+use aaa_policy::Authorizer;
+use aaa_policy::rego::{Limits, Opa, check};
+use common::{bearer, decide, ping, plain, policy, problem, request};
+use proptest::prelude::*;
+use serde_json::json;
+
+fn denied(hint: Option<&str>, rule: &'static str) -> Decision {
+    Decision::Deny {
+        rule: rule.into(),
+        hint: hint.map(str::to_owned),
+    }
+}
+
+#[test]
+fn everybody_may_discover() {
+    let bytes = json!({"protocol": "choria:request:1", "message": "ping", "envelope": {
+        "requestid": "1", "senderid": "s", "callerid": "up=alice", "collective": "c", "agent": "discovery",
+        "ttl": 60, "time": 1_795_347_603, "filter": {}}});
+    let discovery = aaa_core::request::Request::parse(bytes.to_string().as_bytes()).unwrap();
+    let decision = decide(&Opa::default(), &bearer("broken"), &discovery);
+    assert_eq!(decision, Decision::allow("discovery"));
+}
+
+#[test]
+fn the_rule_that_decided_is_named() {
+    let one = policy("default allow := false\n\nallow if input.action == \"ping\"");
+    assert_eq!(ping(&one), Decision::allow("opa_policy allow (line 5)"));
+    let many = policy("default allow := false\nallow if false\nallow if input.action == \"x\"");
+    assert_eq!(ping(&many), Decision::deny("opa_policy allow"));
+}
+
+#[test]
+fn input_is_the_envelope_and_the_claims() {
+    let text = policy(
+        r#"default allow := false
+allow if {
+  input == {
+    "agent": "package", "action": "install", "data": {"n": [1, 2.5, null, true, "x"]},
+    "sender": "web1.example.net", "collective": "ams", "ttl": 10, "time": "2026-11-22T11:22:17Z", "site": "london",
+    "claims": {"callerid": "up=alice", "agents": ["rpcutil.*"], "opa_policy": input.claims.opa_policy, "purpose": ""},
+  }
+}"#,
+    );
+    // The purpose of these claims is not one that has a name.
+    let mut claims = bearer(&text);
+    claims.standard.purpose = aaa_core::claims::Purpose::Client;
+    claims.opa_policy = text.replace(r#""purpose": """#, r#""purpose": "choria_client_id""#);
+    let envelope = json!({"senderid": "web1.example.net", "collective": "ams", "ttl": 10, "time": 1_795_346_537});
+    let data = json!({"n": [1, 2.5, null, true, "x"]});
+    let asked = request("package", "install", &data, &json!({}), &envelope);
+    let decision = decide(&Opa::default(), &claims, &asked);
+    assert!(decision.is_allowed(), "{decision:?}");
+}
+
+#[test]
+fn data_cannot_pose_as_a_number() {
+    let text = policy("default allow := false\nallow if is_object(input.data.a)");
+    let data = json!({"a": {"$serde_json::private::Number": "7"}});
+    let asked = request("rpcutil", "ping", &data, &json!({}), &json!({}));
+    assert!(decide(&Opa::default(), &bearer(&text), &asked).is_allowed());
+}
+
+#[test]
+fn the_time_is_that_of_the_question() {
+    let text = policy("default allow := false\nallow if time.now_ns() == 1795347603000000000");
+    assert!(ping(&text).is_allowed());
+}
+
+#[test]
+fn a_denial_says_which_filter_is_missing() {
+    let text = policy(
+        "default allow := false\nallow if requires_fact_filter(\"country=mt\")\nallow if requires_class_filter(\"apache\")",
+    );
+    assert_eq!(
+        ping(&text),
+        denied(
+            Some("needs a fact filter such as country=mt, or a class filter such as apache"),
+            "opa_policy allow"
+        )
+    );
+    let filter = json!({"fact": [{"fact": "country", "operator": "==", "value": "mt"}]});
+    let asked = request("rpcutil", "ping", &json!({}), &filter, &json!({}));
+    assert!(decide(&Opa::default(), &bearer(&text), &asked).is_allowed());
+}
+
+#[test]
+fn hints_are_for_denials_that_asked() {
+    let text =
+        policy("default allow := false\nallow if { input.action == \"x\"; requires_filter() }");
+    assert_eq!(ping(&text), denied(None, "opa_policy allow (line 4)"));
+    let text = policy("default allow := false\nallow if not requires_filter()");
+    assert_eq!(ping(&text), Decision::allow("opa_policy allow (line 4)"));
+}
+
+#[test]
+fn evaluations_do_not_see_each_other() {
+    let opa = Opa::default();
+    let claims = bearer(&policy(
+        "default allow := false\nallow if requires_class_filter(\"apache\")",
+    ));
+    let with = request(
+        "rpcutil",
+        "ping",
+        &json!({}),
+        &json!({"cf_class": ["apache"]}),
+        &json!({}),
+    );
+    let without = plain("rpcutil", "ping");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    assert!(decide(&opa, &claims, &with).is_allowed());
+                    assert!(!decide(&opa, &claims, &without).is_allowed());
+                }
+            });
+        }
+    });
+    assert_eq!(opa.kept(), 1);
+}
+
+#[test]
+fn wrong_arguments_are_said_and_never_allow() {
+    let of_number = policy("default allow := false\nallow if not requires_class_filter(input.ttl)");
+    assert_eq!(
+        problem(ping(&of_number)),
+        "the policy cannot be applied: requires_class_filter takes one string"
+    );
+    // The engine takes one definition's error for no answer when another one answers.
+    let hidden = policy(
+        "default allow := false\nf(x) if requires_fact_filter(x)\nf(x) := false if x == \"bad\"\nallow if not f(\"bad\")",
+    );
+    assert_eq!(
+        problem(ping(&hidden)),
+        r#"the policy cannot be applied: "bad" is not a fact filter such as country=mt"#
+    );
+}
+
+#[test]
+fn only_a_boolean_decides() {
+    for (value, said) in [
+        ("\"true\"", "`allow` is a string"),
+        ("1", "`allow` is a number"),
+        ("[true]", "`allow` is an array"),
+        ("{true}", "`allow` is a set"),
+        ("{\"a\": true}", "`allow` is an object"),
+        ("null", "`allow` is null"),
+    ] {
+        let problem = problem(ping(&policy(&format!("allow := {value}"))));
+        assert!(problem.contains(said), "{problem}");
+    }
+    let undefined = problem(ping(&policy("allow if input.agent == \"x\"")));
+    assert!(
+        undefined.contains("`allow` is undefined for this request"),
+        "{undefined}"
+    );
+    assert_eq!(problem(ping("")), "the token has no policy");
+}
+
+#[test]
+fn mistakes_are_found_when_a_policy_is_loaded() {
+    let wrong = [
+        (
+            "allow if http.send({}).x",
+            "line 3: there is no function `http.send` for policies",
+        ),
+        (
+            "allow if opa.runtime().env.X",
+            "line 3: there is no function `opa.runtime` for policies",
+        ),
+        (
+            "allow if net.lookup_ip_addr(\"x\")",
+            "line 3: there is no function `net.lookup_ip_addr` for policies",
+        ),
+        (
+            "allow if print(\"x\")",
+            "line 3: there is no function `print` for policies",
+        ),
+        (
+            "allow if rand.intn(\"x\", 3) == 1",
+            "line 3: there is no function `rand.intn` for policies",
+        ),
+        (
+            "allow if nothing(1)",
+            "line 3: there is no function `nothing` for policies",
+        ),
+        (
+            "\nallow if true with input.x as y.z(1)",
+            "line 4: there is no function `y.z` for policies",
+        ),
+        (
+            "a if b\nb if a\nallow if a",
+            "line 3: `a` depends on itself",
+        ),
+        (
+            "f(x) := f(x)\nallow if f(1)",
+            "line 3: `f` depends on itself",
+        ),
+        (
+            "f(x) := g(x)\ng(x) := data.io.choria.aaasvc.f(x)\nallow if f(1)",
+            "line 3: `f` depends on itself",
+        ),
+        (
+            "allow if x == y",
+            "line 3: use of undefined variable `x` is unsafe",
+        ),
+        (
+            "deny if true",
+            "there is no rule `allow` in package io.choria.aaasvc",
+        ),
+        ("allow", "line 3: rule must have a body or assignment"),
+    ];
+    for (lines, said) in wrong {
+        let error = check(&policy(lines)).unwrap_err();
+        assert_eq!(error.to_string(), said, "{lines}");
+        assert_eq!(
+            problem(ping(&policy(lines))),
+            format!("the policy cannot be used: {said}")
+        );
+    }
+    let v0 = "package io.choria.aaasvc\ndefault allow = false\nallow\nb { true }";
+    assert_eq!(
+        check(v0).unwrap_err().to_string(),
+        "line 3: a rule needs a value or a body"
+    );
+    let other = "package other\ndefault allow = true";
+    assert_eq!(
+        check(other).unwrap_err().to_string(),
+        "line 1: the package is other, and must be io.choria.aaasvc"
+    );
+}
+
+#[test]
+fn an_old_policy_with_new_words_allows_nobody() {
+    let mixed = "package io.choria.aaasvc\ndefault allow = false\nallow if { input.agent == \"x\" }\nb { true }\n";
+    assert!(!ping(mixed).is_allowed());
+    assert!(check(mixed).is_err());
+}
+
+#[test]
+fn a_function_of_rego_stays_guarded_when_it_stands_in_for_another() {
+    let text = policy(
+        "default allow := false\nallow if { count(array.concat([1], [2])) == 1 with array.concat as numbers.range }\n\
+         allow if { x := y with max as numbers.range; x }\ny := count(max([1])) ",
+    );
+    // Whatever it decides, it does so without harm.
+    assert!(!ping(&text).is_allowed());
+}
+
+#[test]
+fn local_names_that_are_rules_elsewhere_are_no_circle() {
+    let text =
+        policy("default allow := false\nx := 1\na if { x := 2; x == 2 }\nallow if { a; x == 1 }");
+    assert_eq!(check(&text), Ok(()));
+    assert!(ping(&text).is_allowed());
+}
+
+#[test]
+fn the_cache_keeps_to_its_bounds() {
+    let opa = Opa::new(Limits {
+        kept: 10,
+        ..Limits::default()
+    });
+    for n in 0..200 {
+        let text = policy(&format!(
+            "default allow := false\nallow if input.ttl == {n}"
+        ));
+        decide(&opa, &bearer(&text), &plain("rpcutil", "ping"));
+    }
+    assert!((5..=10).contains(&opa.kept()), "{}", opa.kept());
+    let large = Opa::new(Limits {
+        kept_bytes: 100 << 10,
+        ..Limits::default()
+    });
+    for n in 0..20 {
+        let text = policy(&format!("# {}\nallow := {n} == 1", "x".repeat(30 << 10)));
+        decide(&large, &bearer(&text), &plain("rpcutil", "ping"));
+    }
+    assert!((1..=4).contains(&large.kept()), "{}", large.kept());
+    let decision = decide(
+        &large,
+        &bearer(&"#".repeat(70_000)),
+        &plain("rpcutil", "ping"),
+    );
+    assert_eq!(
+        problem(decision),
+        "the policy cannot be used: the policy is 70000 bytes long, the limit is 65536"
+    );
+    assert_eq!(large.name(), "opa");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_text_panics_the_checker(text in "\\PC{0,200}") {
+        drop(check(&text));
+        drop(check(&policy(&text)));
+    }
+
+    #[test]
+    fn no_heap_of_words_panics_the_checker_or_allows(words in prop::collection::vec(prop::sample::select(vec![
+        "allow", "if", "x", "input", "data", "{", "}", "[", "]", "(", ")", ":=", "=", "==", "|", ",", ";", "\n", ".", "not", "some",
+        "in", "every", "else", "default", "with", "as", "1", "\"a\"", "contains", "count", "f", "_", "+", "-", "false", "null", "import",
+    ]), 0..25)) {
+        let text = words.join(" ");
+        drop(check(&policy(&text)));
+        // There is no `true` among the words, but comparisons may be; so only panics are of interest.
+        ping(&format!("package io.choria.aaasvc\ndefault allow = false\n{text}\n"));
+    }
+
+    #[test]
+    fn an_agent_is_allowed_only_by_its_own_name(agent in "[a-z]{1,6}", other in "[a-z]{1,6}") {
+        let text = policy(&format!("default allow := false\nallow if input.agent == {agent:?}"));
+        let decision = decide(&Opa::default(), &bearer(&text), &plain(&other, "ping"));
+        prop_assert_eq!(decision.is_allowed(), agent == other);
+    }
+}
