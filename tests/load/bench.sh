@@ -159,7 +159,7 @@ sign v2-filter "$ours" --action disable --duration "${reference_seconds}s"
 
 say "logins"
 login=(--pid "$ours" --url "https://$ADDRESS" --ca "$CA" --duration "${login_seconds}s")
-measure login --label login "${login[@]}"
+measure login --label login --connections 8 "${login[@]}"
 measure mixed --label mixed "${login[@]}" --version "$VERSION" --token-file "$TOKEN" --seed-file "$SEED" --trust "$TRUST"
 signed=$((signed + $(field count | head -n 1)))
 : >"$AUDIT"

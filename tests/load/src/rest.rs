@@ -19,6 +19,8 @@ const ANSWER: Duration = Duration::from_mins(1);
 const LARGEST: usize = 1024 * 1024;
 /// How much is read at a time.
 const READ: usize = 16 * 1024;
+/// Who is turned away comes again after so long.
+const TURNED_AWAY: Duration = Duration::from_millis(100);
 /// A service that is gone is asked for again after so long, so many times.
 const RECONNECT: (Duration, u32) = (Duration::from_millis(50), 20);
 
@@ -57,7 +59,9 @@ impl Connection {
             let took = asked.elapsed();
             match exchange {
                 Ok(Ok(keep_alive)) => {
-                    self.judge(number, took, &mut source, &mut tally);
+                    if self.judge(number, took, &mut source, &mut tally) == 503 {
+                        sleep(TURNED_AWAY).await;
+                    }
                     if !keep_alive {
                         self.reconnect().await?;
                     }
@@ -101,16 +105,27 @@ impl Connection {
         }
     }
 
-    /// Counts the answer that was read.
-    fn judge<S: Source>(&self, number: u64, took: Duration, source: &mut S, tally: &mut Tally) {
-        match answer::parse(&self.read) {
-            Ok(Some(answer)) if answer.status == 200 => match source.accept(number, &answer.body) {
+    /// Counts the answer that was read, and tells its status.
+    fn judge<S: Source>(
+        &self,
+        number: u64,
+        took: Duration,
+        source: &mut S,
+        tally: &mut Tally,
+    ) -> u16 {
+        let Ok(Some(answer)) = answer::parse(&self.read) else {
+            tally.failed("not an HTTP answer");
+            return 0;
+        };
+        match answer.status {
+            200 => match source.accept(number, &answer.body) {
                 Ok(()) => tally.succeeded(took),
                 Err(why) => tally.failed(why),
             },
-            Ok(Some(answer)) => tally.failed(format!("status {}", answer.status)),
-            Ok(None) | Err(_) => tally.failed("not an HTTP answer"),
+            503 => tally.failed("turned away (503)"),
+            status => tally.failed(format!("status {status}")),
         }
+        answer.status
     }
 
     async fn reconnect(&mut self) -> Result<(), Failure> {
