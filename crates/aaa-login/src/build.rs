@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aaa_api::handler::{Handlers, LoginHandler};
-use aaa_audit::Trail;
 use aaa_core::clock::SharedClock;
 use aaa_service::config::{Document, MAX_FILE_BYTES};
 use aaa_service::readiness::ReadyHandle;
@@ -32,10 +31,8 @@ pub const PROGRAM: Program = Program {
 const LOOK: Duration = Duration::from_secs(10);
 
 /// What the program around the logins decides.
-#[derive(Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// Where logins go on record; without one they are in the log only.
-    pub trail: Option<Arc<Trail>>,
     /// Whether the process does nothing but logins, and so is not ready when it may issue no more tokens.
     pub alone: bool,
 }
@@ -43,18 +40,10 @@ pub struct Options {
 /// Runs the login service from the command line of this process.
 pub fn run() -> std::process::ExitCode {
     shell::run(&PROGRAM, |document, shell| {
-        let options = Options {
-            trail: None,
-            alone: true,
-        };
-        let login = build(document, shell, options);
+        let login = build(document, shell, Options { alone: true });
         if login.is_none() && document.problems().is_empty() {
             let example = "required, for example \"userlist\"";
             document.problem("authenticator", example);
-        }
-        if document.top().has("auditors") {
-            let text = "logins are on record in this service's log only; aaa serve gives them to auditors too";
-            document.warn("auditors", text);
         }
         document.finish()?;
         Ok(Handlers { login, sign: None })
@@ -88,7 +77,7 @@ pub fn build(
         doors: vec![service.door()],
         clock,
         site,
-        trail: options.trail,
+        trail: shell.trail(document),
         meter,
     }))
 }

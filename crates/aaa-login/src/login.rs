@@ -1,6 +1,6 @@
 //! The road of a login: `proof of the key → who it is → token → record → answer`.
 //!
-//! A token leaves only with a [`Receipt`] for the record of the login, and refusals take the same road. Everything that is the
+//! A token leaves only with a [`Recorded`] for the record of the login, and refusals take the same road. Everything that is the
 //! same for all authenticators happens here.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use aaa_api::error::{ApiError, Cause};
 use aaa_api::handler::{Context, LoginHandler, LoginOutcome};
 use aaa_api::rest::{LoginRequest, PASSWORD_LIMIT, USERNAME_LIMIT};
-use aaa_audit::Trail;
+use aaa_audit::{Recorded, Trail};
 use aaa_core::audit::{Outcome, Record, Subject};
 use aaa_core::caller::CallerId;
 use aaa_core::clock::SharedClock;
@@ -36,7 +36,7 @@ pub(crate) struct Login {
     pub(crate) doors: Vec<Door>,
     pub(crate) clock: SharedClock,
     pub(crate) site: Arc<str>,
-    pub(crate) trail: Option<Arc<Trail>>,
+    pub(crate) trail: Arc<Trail>,
     pub(crate) meter: Meter,
 }
 
@@ -65,9 +65,6 @@ struct Undecided {
     by: &'static str,
     error: ApiError,
 }
-
-/// That the record of a login is kept, or that nobody asked for one.
-struct Receipt(());
 
 impl Login {
     async fn decide(
@@ -161,10 +158,7 @@ impl Login {
         caller: Option<CallerId>,
         token: Option<String>,
         outcome: Outcome,
-    ) -> Result<Receipt, ApiError> {
-        let Some(trail) = &self.trail else {
-            return Ok(Receipt(()));
-        };
+    ) -> Result<Recorded, ApiError> {
         let time = self.clock.now();
         let record = Record {
             id: id::at(time),
@@ -178,8 +172,8 @@ impl Login {
             },
             outcome,
         };
-        match trail.record(Arc::new(record)).await {
-            Ok(_kept) => Ok(Receipt(())),
+        match self.trail.record(Arc::new(record)).await {
+            Ok(recorded) => Ok(recorded),
             Err(error) => {
                 tracing::error!(%error, "a login cannot be put on record, and is not answered");
                 Err(
@@ -304,7 +298,7 @@ impl Decided {
 
 impl Minted {
     /// The one way for a token to leave.
-    fn hand_over(self, _: &Receipt) -> LoginOutcome {
+    fn hand_over(self, _: &Recorded) -> LoginOutcome {
         LoginOutcome::Token(self.token)
     }
 }

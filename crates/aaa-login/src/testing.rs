@@ -126,7 +126,7 @@ impl Site {
             doors: vec![door(authenticator, mint(dir.path(), true))],
             clock: clock.clone(),
             site: "test".into(),
-            trail: Some(trail(records.clone())),
+            trail: trail(records.clone()),
             meter: Meter::new("test".into()),
         };
         Self {

@@ -12,7 +12,6 @@
     )
 )]
 
-pub mod audit;
 mod delegator;
 pub mod key_files;
 pub mod keys;
@@ -23,7 +22,6 @@ pub mod settings;
 use std::sync::Arc;
 
 use aaa_api::handler::Handlers;
-use aaa_audit::Trail;
 use aaa_policy::Authorizer;
 use aaa_policy::actionlist::ActionList;
 use aaa_policy::rego::Opa;
@@ -47,7 +45,7 @@ pub fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, Problem
         return Ok(Handlers::default());
     }
     let site: Arc<str> = shell.site().into();
-    let trail = Arc::new(audit::trail(document, &site));
+    let trail = shell.trail(document);
     let Some(settings) = settings else {
         return Err(document.problems());
     };
@@ -62,7 +60,6 @@ pub fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, Problem
         document.warn(full_key(warning.setting), &warning.text);
     }
     document.finish()?;
-    follow_trail(shell, &trail);
     let demands = Arc::new(ArcSwap::from_pointee(demands(&settings)));
     reload_demands(shell, &demands);
     let pipeline = Pipeline {
@@ -132,16 +129,6 @@ fn follow_keys(shell: &mut Shell, files: KeyFiles, loaded: Loaded) -> Arc<ArcSwa
         },
     );
     keys
-}
-
-/// Reopens and closes the trail with the service.
-fn follow_trail(shell: &mut Shell, trail: &Arc<Trail>) {
-    let reopened = Arc::clone(trail);
-    shell.on_reopen("auditors", move || {
-        reopened.reopen().map_err(|error| error.to_string())
-    });
-    let closed = Arc::clone(trail);
-    shell.on_drain("auditors", move || async move { closed.close().await });
 }
 
 fn report(document: &Document, problems: &[KeyProblem]) {

@@ -23,14 +23,7 @@ async fn start(text: &str) -> Result<Running, StartError> {
         ..shell::Options::default()
     };
     shell::start(&PROGRAM, document, options, |document, shell| {
-        let login = build(
-            document,
-            shell,
-            Options {
-                trail: None,
-                alone: true,
-            },
-        );
+        let login = build(document, shell, Options { alone: true });
         document.finish()?;
         Ok(Handlers { login, sign: None })
     })

@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use aaa_api::handler::Handlers;
+use aaa_audit::Trail;
 use aaa_core::clock::{SharedClock, SystemClock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,6 +34,8 @@ use reload::{ReloadHook, ReopenHook};
 pub struct Shell {
     site: String,
     clock: SharedClock,
+    checking: bool,
+    trail: Option<Arc<Trail>>,
     readiness: Readiness,
     draining: CancellationToken,
     tasks: TaskTracker,
@@ -67,6 +70,8 @@ pub struct Options {
     pub disable_tls: bool,
     /// The time of day.
     pub clock: SharedClock,
+    /// Whether the service is built only to see what is wrong, and never started: then nothing is made on disk.
+    pub checking: bool,
     /// Whether spans are sent to a collector, and so carry more than a request's name.
     pub traced: bool,
 }
@@ -78,6 +83,7 @@ impl Default for Options {
             admin_listen: None,
             disable_tls: false,
             clock: Arc::new(SystemClock),
+            checking: false,
             traced: false,
         }
     }
@@ -102,10 +108,12 @@ where
 }
 
 impl Shell {
-    fn new(site: String, clock: SharedClock) -> Self {
+    fn new(site: String, clock: SharedClock, checking: bool) -> Self {
         Self {
             site,
             clock,
+            checking,
+            trail: None,
             readiness: Readiness::default(),
             draining: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -142,6 +150,22 @@ impl Shell {
     /// The time of day.
     pub fn clock(&self) -> SharedClock {
         Arc::clone(&self.clock)
+    }
+
+    /// Where what happens goes on record, as the configuration says. Every service of this process has the same one; it is
+    /// reopened and closed with them. What is wrong with its settings goes to the document.
+    pub fn trail(&mut self, document: &Document) -> Arc<Trail> {
+        if let Some(trail) = &self.trail {
+            return Arc::clone(trail);
+        }
+        let trail = Arc::new(crate::audit::trail(document, &self.site, self.checking));
+        self.trail = Some(Arc::clone(&trail));
+        let (reopened, closed) = (Arc::clone(&trail), Arc::clone(&trail));
+        self.on_reopen("auditors", move || {
+            reopened.reopen().map_err(|error| error.to_string())
+        });
+        self.on_drain("auditors", move || async move { closed.close().await });
+        trail
     }
 
     /// Where to say that something keeps the service from serving.

@@ -48,7 +48,7 @@ impl Prepared {
         metrics::install();
         let site = document.top().string("site").unwrap_or_default();
         let limits = Limits::read(&document);
-        let mut shell = Shell::new(site, options.clock);
+        let mut shell = Shell::new(site, options.clock, options.checking);
         let outcome = build(&document, &mut shell);
         let listen = address(&document, "listen", options.listen, "port");
         let admin = address(

@@ -132,6 +132,7 @@ where
         admin_listen: args.admin_listen.clone(),
         disable_tls: args.disable_tls,
         clock: Arc::new(SystemClock),
+        checking: args.check_config,
         traced: telemetry
             .as_ref()
             .is_some_and(|telemetry| telemetry.traces()),

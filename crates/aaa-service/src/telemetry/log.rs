@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use aaa_audit::log::LogSink;
 use aaa_core::clock::SharedClock;
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
@@ -60,6 +61,10 @@ impl Levels {
     }
 
     fn admits(&self, metadata: &Metadata<'_>) -> bool {
+        // Records that no auditor keeps are here or nowhere.
+        if metadata.target() == LogSink::TARGET {
+            return true;
+        }
         let level = rank(LevelFilter::from_level(*metadata.level()));
         let chosen = self.0.load(Ordering::Relaxed);
         // The libraries below us speak of their own matters at length.
@@ -102,10 +107,8 @@ impl<S> Filter<S> for Levels {
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
         Some(match self.0.load(Ordering::Relaxed) {
-            0 => LevelFilter::OFF,
-            1 => LevelFilter::ERROR,
-            2 => LevelFilter::WARN,
-            3 => LevelFilter::INFO,
+            // Never below that of records.
+            0..=3 => LevelFilter::INFO,
             4 => LevelFilter::DEBUG,
             _ => LevelFilter::TRACE,
         })

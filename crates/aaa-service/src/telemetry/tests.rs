@@ -1,3 +1,4 @@
+use aaa_audit::log::LogSink;
 use aaa_core::clock::ManualClock;
 use tracing::level_filters::LevelFilter;
 
@@ -85,6 +86,16 @@ fn a_request_is_named_at_every_level_and_the_level_can_change() {
         text,
         "2026-11-18T11:06:40.000Z ERROR two request_id=r-1\n2026-11-18T11:06:40.000Z INFO  three request_id=r-1\n"
     );
+}
+
+#[test]
+fn records_are_told_at_every_level() {
+    let text = logged(LevelFilter::OFF, Format::Json, |_| {
+        tracing::error!("not told");
+        tracing::info!(target: LogSink::TARGET, "on record");
+    });
+    assert_eq!(text.lines().count(), 1);
+    assert!(text.contains("on record"), "{text}");
 }
 
 #[test]

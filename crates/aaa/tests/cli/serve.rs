@@ -83,8 +83,14 @@ fn a_configuration_is_checked_without_starting() {
     let text = home.read(config);
     let run = home.aaa(&["config", "check", config]).ends(0);
     assert_eq!(run.stdout, "site/config.json: ok\n");
+    let audit = home.path("site/audit.log");
+    fs::remove_file(&audit).unwrap();
     home.aaa(&["serve", "--config", config, "--check-config"])
         .ends(0);
+    assert!(
+        !audit.exists(),
+        "whoever checks may not be who runs the service"
+    );
 
     home.write(
         "bad.json",

@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use aaa_api::handler::Handlers;
-use aaa_audit::Trail;
 use aaa_service::config::{Document, Problems};
 use aaa_service::shell::{self, Program, ServiceArgs, Shell};
 
@@ -92,27 +90,11 @@ pub(crate) fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, 
         );
     }
     let login = if logs_in {
-        let options = aaa_login::Options {
-            trail: Some(trail(document, shell)),
-            alone: !signs,
-        };
-        aaa_login::build(document, shell, options)
+        aaa_login::build(document, shell, aaa_login::Options { alone: !signs })
     } else {
         None
     };
     let sign = aaa_signer::build(document, shell)?.sign;
     document.finish()?;
     Ok(Handlers { login, sign })
-}
-
-/// Where logins go on record: where the signer's decisions do.
-fn trail(document: &Document, shell: &mut Shell) -> Arc<Trail> {
-    let trail = Arc::new(aaa_signer::audit::trail(document, shell.site()));
-    let reopened = Arc::clone(&trail);
-    shell.on_reopen("auditors", move || {
-        reopened.reopen().map_err(|error| error.to_string())
-    });
-    let closed = Arc::clone(&trail);
-    shell.on_drain("auditors", move || async move { closed.close().await });
-    trail
 }

@@ -1,12 +1,14 @@
-//! Where decisions go on record: the settings of auditors, and the trail made of them.
+//! Where what happens goes on record: the settings of auditors, and the trail made of them. One process has one trail.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use aaa_audit::file::{FileOptions, FileSink, parse_mode};
+use aaa_audit::file::{FileOptions, FileSink, OpenError, parse_mode};
 use aaa_audit::formats::{Format, RequestEncoding};
-use aaa_audit::{Auditor, Delivery, Trail};
-use aaa_service::config::{Document, Kind, Section, Setting};
+use aaa_audit::log::LogSink;
+use aaa_audit::{Auditor, Delivery, Sink, Trail};
+
+use crate::config::{Document, Kind, Section, Setting};
 
 /// The section `logfile_auditor`.
 pub static LOGFILE_AUDITOR: &[Setting] = &[
@@ -59,14 +61,13 @@ pub static LOGFILE_AUDITOR: &[Setting] = &[
 
 /// The trail that the configuration asks for. What is wrong goes to the document; the trail is not to be used then.
 ///
-/// # Panics
-/// Never: a file that cannot be opened is a problem of the document.
-pub fn trail(document: &Document, site: &str) -> Trail {
+/// While a configuration is only checked no file is made: one made by whoever checks might not be the service's to write to.
+pub(crate) fn trail(document: &Document, site: &str, checking: bool) -> Trail {
     let top = document.top();
     let mut auditors = Vec::new();
     for name in top.list("auditors") {
         match name.as_str() {
-            "logfile" => auditors.extend(logfile(document, &top)),
+            "logfile" => auditors.extend(logfile(document, &top, checking)),
             "jetstream" | "natsstream" => top.problem(
                 "auditors",
                 format!("{name}: this version writes records to a file only; use logfile"),
@@ -77,7 +78,7 @@ pub fn trail(document: &Document, site: &str) -> Trail {
     Trail::new(site, auditors)
 }
 
-fn logfile(document: &Document, top: &Section<'_>) -> Option<Auditor> {
+fn logfile(document: &Document, top: &Section<'_>, checking: bool) -> Option<Auditor> {
     let Some(section) = document.section("logfile_auditor", LOGFILE_AUDITOR) else {
         top.problem(
             "logfile_auditor",
@@ -86,10 +87,15 @@ fn logfile(document: &Document, top: &Section<'_>) -> Option<Auditor> {
         return None;
     };
     let options = options(&section)?;
-    let sink =
-        FileSink::open(options).map_err(|error| section.problem("logfile", error.to_string()));
+    let sink: Result<Arc<dyn Sink>, OpenError> = if checking {
+        options.probe().map(|()| Arc::new(LogSink) as _)
+    } else {
+        FileSink::open(options).map(|sink| Arc::new(sink) as _)
+    };
     Some(Auditor {
-        sink: Arc::new(sink.ok()?),
+        sink: sink
+            .map_err(|error| section.problem("logfile", error.to_string()))
+            .ok()?,
         delivery: match section.string("delivery").as_deref() {
             Some("best_effort") => Delivery::BestEffort,
             _ => Delivery::Required,
