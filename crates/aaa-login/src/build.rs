@@ -61,6 +61,8 @@ pub fn build(
         return None;
     }
     let clock = shell.clock();
+    // Before anything can end this, so that everything wrong is told at once.
+    let trail = shell.trail(document);
     let loaded = settings::load(document, clock.now())?;
     let pool = match HashPool::for_this_machine() {
         Ok(pool) => Arc::new(pool),
@@ -73,11 +75,14 @@ pub fn build(
     let site: Arc<str> = shell.site().into();
     let meter = Meter::new(Arc::clone(&site));
     let service = Service::start(shell, loaded, pool, meter.clone(), options.alone);
+    if let Some(warning) = service.mint.warning(clock.now()) {
+        document.warn(format!("{SECTION}.signing_token"), warning);
+    }
     Some(Arc::new(Login {
         doors: vec![service.door()],
         clock,
         site,
-        trail: shell.trail(document),
+        trail,
         meter,
     }))
 }
@@ -163,6 +168,7 @@ impl Service {
         });
         let (looking, tasks, draining) = (self.clone(), shell.tasks(), shell.draining());
         shell.on_start(SECTION, move || async move {
+            looking.look_at_signing_token();
             tasks.spawn(async move {
                 let mut ticks = tokio::time::interval(LOOK);
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

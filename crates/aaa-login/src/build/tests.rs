@@ -120,6 +120,55 @@ async fn everything_wrong_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_the_record_is_told_with_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    Issuers::write(dir.path(), 3_600);
+    let mut config = config(dir.path(), &json!({"validity": ""}));
+    config["auditors"] = json!(["papyrus"]);
+    let told = problems(dir.path(), &config).await;
+    assert!(told.starts_with("login.json: 2 problems\n"), "{told}");
+    assert!(
+        told.contains("\n  auditors ") && told.contains("\n  userlist_authenticator.validity "),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn a_right_that_ends_soon_is_told_when_the_configuration_is_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("login.json");
+    for (days, expected) in [(6, "expires in 6 d; "), (31, "")] {
+        Issuers::write(dir.path(), days * 86_400);
+        let text = config(dir.path(), &json!({})).to_string();
+        std::fs::write(&path, &text).unwrap();
+        let document = Document::load(&path).unwrap();
+        let options = shell::Options {
+            listen: Some("127.0.0.1:0".to_owned()),
+            disable_tls: true,
+            clock: ManualClock::at(NOW),
+            ..shell::Options::default()
+        };
+        let mut warnings = String::new();
+        let running = shell::start(&PROGRAM, document, options, |document, shell| {
+            let login = build(document, shell, Options { alone: true });
+            for warning in document.problems().warnings() {
+                if warning.key == "userlist_authenticator.signing_token" {
+                    warnings.push_str(&warning.text);
+                }
+            }
+            Ok(Handlers { login, sign: None })
+        });
+        let running = running.await.unwrap();
+        assert!(running.readiness().is_ready());
+        assert!(running.shutdown().await);
+        assert!(
+            warnings.contains(expected) && warnings.is_empty() == expected.is_empty(),
+            "{warnings}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn keys_that_cannot_be_used_are_told() {
     let dir = tempfile::tempdir().unwrap();
     Issuers::write(dir.path(), 3_600);
