@@ -4,7 +4,6 @@
 //! does that for all of them, so that a new kind is one file with one `impl`.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aaa_api::error::ApiError;
@@ -69,8 +68,8 @@ pub struct Rights {
     pub agents: Vec<String>,
     /// The Rego policy.
     pub policy: Option<Arc<str>>,
-    /// Free-form facts.
-    pub properties: BTreeMap<String, String>,
+    /// Free-form facts, each name once. No map: an authenticator may keep these of many users, with one or two facts each.
+    pub properties: Vec<(String, String)>,
     /// Rights on the network.
     pub permissions: Option<ClientPermissions>,
 }

@@ -162,7 +162,7 @@ impl Mint {
             caller: identity.caller.as_str().to_owned(),
             agents: rights.agents,
             organization: rights.organization,
-            properties: rights.properties,
+            properties: rights.properties.into_iter().collect(),
             opa_policy: rights.policy.as_deref().unwrap_or_default().to_owned(),
             permissions: rights.permissions,
             public_key: key,

@@ -1,7 +1,5 @@
 //! One user as it is written: the members of an object, checked one by one.
 
-use std::collections::BTreeMap;
-
 use aaa_core::claims::ClientPermissions;
 use serde_json::{Map, Value};
 
@@ -29,7 +27,7 @@ pub(super) struct Entry {
     pub(super) acls: Vec<String>,
     pub(super) opa_policy: String,
     pub(super) opa_policy_file: String,
-    pub(super) properties: BTreeMap<String, String>,
+    pub(super) properties: Vec<(String, String)>,
     pub(super) permissions: Option<ClientPermissions>,
     /// What is wrong: the key and the text.
     pub(super) faults: Vec<(Option<String>, String)>,
@@ -177,21 +175,26 @@ fn texts(value: Value) -> Result<Vec<String>, String> {
             kind_of(&value)
         ));
     };
-    items
-        .into_iter()
-        .map(text)
-        .collect::<Result<_, _>>()
-        .map_err(|problem| format!("wants a list of texts; one item {problem}"))
+    // Kept for as long as the user is, so without room to grow.
+    let mut texts = Vec::with_capacity(items.len());
+    for item in items {
+        let text =
+            text(item).map_err(|problem| format!("wants a list of texts; one item {problem}"))?;
+        texts.push(text);
+    }
+    Ok(texts)
 }
 
-fn properties(value: Value) -> Result<BTreeMap<String, String>, String> {
-    object(value)?
-        .into_iter()
-        .map(|(name, value)| match text(value) {
-            Ok(value) => Ok((name, value)),
-            Err(problem) => Err(format!("{:?} {problem}", shortened(&name))),
-        })
-        .collect()
+fn properties(value: Value) -> Result<Vec<(String, String)>, String> {
+    let members = object(value)?;
+    let mut properties = Vec::with_capacity(members.len());
+    for (name, value) in members {
+        match text(value) {
+            Ok(value) => properties.push((name, value)),
+            Err(problem) => return Err(format!("{:?} {problem}", shortened(&name))),
+        }
+    }
+    Ok(properties)
 }
 
 fn object(value: Value) -> Result<Map<String, Value>, String> {

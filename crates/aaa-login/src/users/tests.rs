@@ -61,7 +61,10 @@ fn everything_that_a_user_can_have_is_read() {
     assert_eq!(rights.organization, "other");
     assert_eq!(rights.agents, ["puppet.*", "*"]);
     assert_eq!(rights.policy.as_deref(), Some(POLICY));
-    assert_eq!(rights.properties["group"], "admins");
+    assert_eq!(
+        rights.properties,
+        [("group".to_owned(), "admins".to_owned())]
+    );
     let given = ClientPermissions {
         fleet_management: true,
         ..ClientPermissions::default()
