@@ -3,6 +3,7 @@
 use regorus::Value;
 use regorus::value::Object;
 
+use aaa_core::claims::{ClientClaims, ClientPermissions, Standard};
 use aaa_core::request::Body;
 
 use crate::Question;
@@ -10,35 +11,160 @@ use crate::Question;
 /// How many values one number of [`weight`] stands for at least, so that long strings count too.
 const BYTES_PER_UNIT: usize = 32;
 
-/// `input`: from the envelope, never from the body's copies of it, and the claims by their names on the wire.
+/// The members of `input`, in the order of their names, as the engine keeps them.
+const INPUT: [&str; 9] = [
+    "action",
+    "agent",
+    "claims",
+    "collective",
+    "data",
+    "sender",
+    "site",
+    "time",
+    "ttl",
+];
+
+/// The claims by their names on the wire, in the order of these.
+const CLAIMS: [&str; 19] = [
+    "agents",
+    "aud",
+    "callerid",
+    "exp",
+    "iat",
+    "iss",
+    "issexp",
+    "jti",
+    "nbf",
+    "opa_policy",
+    "ou",
+    "permissions",
+    "pub_subjects",
+    "public_key",
+    "purpose",
+    "sub",
+    "sub_subjects",
+    "tcs",
+    "user_properties",
+];
+
+thread_local! {
+    /// The names as the engine has them, once per thread: made anew each time, they would be half of all allocations,
+    /// and shared by all threads, their reference counts would be fought over.
+    static NAMES: ([Value; 9], [Value; 19]) = (INPUT.map(Value::from), CLAIMS.map(Value::from));
+}
+
+/// `input`: from the envelope, never from the body's copies of it, and the claims.
 pub(super) fn document(question: &Question<'_>) -> Value {
     let request = question.request;
     let data = match request.body() {
         Body::Rpc { data, .. } => value(data),
         Body::Plain => Value::Null,
     };
-    object([
-        ("agent", Value::from(request.agent())),
-        ("action", Value::from(request.action())),
-        ("data", data),
-        ("sender", Value::from(request.sender())),
-        ("collective", Value::from(request.collective())),
-        ("ttl", Value::from(request.ttl())),
-        ("time", Value::from(request.time().to_string())),
-        ("site", Value::from(question.site)),
-        // Claims are strings, lists and flags, which always have a JSON form.
-        (
-            "claims",
-            serde_json::to_value(question.claims).map_or(Value::Undefined, |claims| value(&claims)),
-        ),
-    ])
+    NAMES.with(|(input, claim_names)| {
+        let members = [
+            Value::from(request.action()),
+            Value::from(request.agent()),
+            named(claim_names, claims(question.claims)),
+            Value::from(request.collective()),
+            data,
+            Value::from(request.sender()),
+            Value::from(question.site),
+            Value::from(request.time().to_string()),
+            Value::from(request.ttl()),
+        ];
+        named(input, members.map(Some))
+    })
+}
+
+/// An object of members in the order of their names, without those that are absent.
+fn named<const N: usize>(names: &[Value; N], members: [Option<Value>; N]) -> Value {
+    let members = names.iter().zip(members);
+    Value::from(
+        members
+            .filter_map(|(name, member)| Some((name.clone(), member?)))
+            .collect::<Object>(),
+    )
+}
+
+/// The claims in the order of [`CLAIMS`], those that are absent on the wire left out.
+fn claims(claims: &ClientClaims) -> [Option<Value>; 19] {
+    let ClientClaims {
+        callerid,
+        agents,
+        ou,
+        user_properties,
+        opa_policy,
+        permissions,
+        pub_subjects,
+        sub_subjects,
+        standard:
+            Standard {
+                purpose,
+                tcs,
+                public_key,
+                issexp,
+                iss,
+                sub,
+                aud,
+                exp,
+                nbf,
+                iat,
+                jti,
+            },
+    } = claims;
+    let properties = user_properties
+        .iter()
+        .map(|(name, text)| (name.as_str(), Value::from(text.as_str())));
+    let given = |permissions: ClientPermissions| {
+        let rights = permissions.given().into_iter();
+        object(rights.map(|right| (right, Value::from(true))))
+    };
+    [
+        texts(agents),
+        aud.as_ref().map(value),
+        Some(Value::from(callerid.as_str())),
+        exp.map(Value::from),
+        iat.map(Value::from),
+        text(iss),
+        issexp.map(Value::from),
+        text(jti),
+        nbf.map(Value::from),
+        text(opa_policy),
+        text(ou),
+        permissions.map(given),
+        texts(pub_subjects),
+        text(public_key),
+        serde_json::to_value(purpose)
+            .ok()
+            .map(|purpose| value(&purpose)),
+        text(sub),
+        texts(sub_subjects),
+        text(tcs),
+        (!user_properties.is_empty()).then(|| object(properties)),
+    ]
 }
 
 fn object<'a>(members: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
-    let members = members
-        .into_iter()
-        .map(|(name, member)| (Value::from(name), member));
-    Value::from(members.collect::<Object>())
+    let members = members.into_iter();
+    Value::from(
+        members
+            .map(|(name, member)| (Value::from(name), member))
+            .collect::<Object>(),
+    )
+}
+
+fn text(text: &str) -> Option<Value> {
+    (!text.is_empty()).then(|| Value::from(text))
+}
+
+fn texts(texts: &[String]) -> Option<Value> {
+    let values = || {
+        texts
+            .iter()
+            .map(|text| Value::from(text.as_str()))
+            .collect::<Vec<_>>()
+    };
+    (!texts.is_empty()).then(|| Value::from(values()))
 }
 
 /// JSON as the engine has it. Not through serde: there, an object with a certain private key would turn into a number,
@@ -112,4 +238,57 @@ pub(super) fn bits(value: &Value) -> usize {
     number
         .as_big()
         .map_or(0, |big| usize::try_from(big.bits()).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn as_input(of: &ClientClaims) -> Value {
+        NAMES.with(|(_, names)| named(names, claims(of)))
+    }
+
+    #[test]
+    fn claims_have_their_names_on_the_wire() {
+        let full = json!({
+            "callerid": "up=alice", "agents": ["a.*", "b.c"], "ou": "choria", "user_properties": {"team": "ops"},
+            "opa_policy": "package x", "permissions": {"fleet_management": true, "service": true},
+            "pub_subjects": ["p"], "sub_subjects": ["s"], "purpose": "choria_client_id", "tcs": "ab",
+            "public_key": "cd", "issexp": 5, "iss": "I-1", "sub": "x", "aud": ["y"], "exp": 4, "nbf": 3, "iat": 2, "jti": "j"
+        });
+        let read: ClientClaims = serde_json::from_value(full.clone()).unwrap();
+        assert_eq!(as_input(&read), value(&full));
+        for some in [
+            ClientClaims::default(),
+            ClientClaims {
+                permissions: Some(ClientPermissions::default()),
+                ..read
+            },
+        ] {
+            assert_eq!(
+                as_input(&some),
+                value(&serde_json::to_value(&some).unwrap())
+            );
+        }
+    }
+
+    #[test]
+    fn json_stays_what_it_is() {
+        let json = json!({"a": [null, true, -1, u64::MAX, 1.5, "x", {"$serde_json::private::Number": "1"}]});
+        let read: serde_json::Value =
+            serde_json::from_str(&value(&json).to_json_str().unwrap()).unwrap();
+        assert_eq!(read, json);
+    }
+
+    #[test]
+    fn weight_counts_what_is_shared_as_often_as_it_stands_there() {
+        let one = value(&json!(["a", "b"]));
+        assert_eq!(weight(&one, 100), Some(3));
+        let twice = Value::from(vec![one.clone(), one]);
+        assert_eq!(weight(&twice, 100), Some(7));
+        assert_eq!(weight(&twice, 6), None);
+        assert_eq!(weight(&Value::from("x".repeat(320)), 100), Some(11));
+    }
 }
