@@ -2,6 +2,7 @@
 
 mod entry;
 mod fault;
+mod json;
 mod policies;
 mod read;
 

@@ -237,7 +237,7 @@ async fn users_that_cannot_be_used_are_told_where_they_stand() {
         "login.json: 4 problems\n\
          \x20 userlist_authenticator.users[1].password   user \"jill\": is not a password hash; wants bcrypt ($2a$, $2b$, $2y$) or Argon2id ($argon2id$): make one with aaa crypt\n\
          \x20 userlist_authenticator.users[1].pasword    user \"jill\": unknown; did you mean password?\n\
-         \x20 userlist_authenticator.users[2]            wants an object {…}; this is a number\n\
+         \x20 userlist_authenticator.users[2]            a user is an object {…}; this is a number\n\
          \x20 userlist_authenticator.users_file          DIR/users.json:1: user \"bob\": username: a user of this name is there already (users[0])"
     );
 }

@@ -1,10 +1,11 @@
 //! One user as it is written: the members of an object, checked one by one.
 
-use aaa_core::claims::ClientPermissions;
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 use super::USERNAME_LIMIT;
+use super::json::{Json, Members, repeated};
 use crate::hash::PasswordHash;
+use aaa_core::claims::ClientPermissions;
 
 /// The keys of a user.
 const KEYS: &[&str] = &[
@@ -20,13 +21,13 @@ const KEYS: &[&str] = &[
 
 /// A user before the policies are looked at.
 #[derive(Default)]
-pub(super) struct Entry {
+pub(super) struct Entry<'a> {
     pub(super) username: Option<String>,
     pub(super) hash: Option<PasswordHash>,
     pub(super) organization: String,
     pub(super) acls: Vec<String>,
-    pub(super) opa_policy: String,
-    pub(super) opa_policy_file: String,
+    pub(super) opa_policy: Cow<'a, str>,
+    pub(super) opa_policy_file: Cow<'a, str>,
     pub(super) properties: Vec<(String, String)>,
     pub(super) permissions: Option<ClientPermissions>,
     /// What is wrong: the key and the text.
@@ -35,9 +36,9 @@ pub(super) struct Entry {
     pub(super) warnings: Vec<(Option<String>, String)>,
 }
 
-impl Entry {
+impl<'a> Entry<'a> {
     /// Reads the members of one user. Go reads keys in any case, so files may spell them so.
-    pub(super) fn read(members: impl IntoIterator<Item = (String, Value)>) -> Self {
+    pub(super) fn read(members: Members<'a>) -> Self {
         let mut entry = Self::default();
         let mut seen = 0_u32;
         let mut password = false;
@@ -56,7 +57,7 @@ impl Entry {
             }
             seen |= 1 << place;
             password |= *key == "password";
-            if !value.is_null()
+            if !matches!(value, Json::Null)
                 && let Err(problem) = entry.member(key, value)
             {
                 entry.fault(key, problem);
@@ -66,14 +67,14 @@ impl Entry {
         entry
     }
 
-    fn member(&mut self, key: &str, value: Value) -> Result<(), String> {
+    fn member(&mut self, key: &str, value: Json<'a>) -> Result<(), String> {
         match key {
-            "username" => self.username = Some(username(text(value)?)?),
+            "username" => self.username = Some(username(&text(value)?)?),
             "password" => {
                 let hash = PasswordHash::parse(&text(value)?).map_err(|error| error.to_string())?;
                 self.hash = Some(hash);
             }
-            "organization" => self.organization = text(value)?,
+            "organization" => self.organization = text(value)?.into_owned(),
             "acls" => self.acls = texts(value)?,
             "opa_policy" => self.opa_policy = text(value)?,
             "opa_policy_file" => self.opa_policy_file = text(value)?,
@@ -83,11 +84,11 @@ impl Entry {
         Ok(())
     }
 
-    fn permissions(&mut self, value: Value) -> Result<(), String> {
+    fn permissions(&mut self, value: Json<'a>) -> Result<(), String> {
         let mut permissions = ClientPermissions::default();
         for (name, value) in object(value)? {
-            let Value::Bool(given) = value else {
-                let problem = format!("wants true or false; this is {}", kind_of(&value));
+            let Json::Bool(given) = value else {
+                let problem = format!("wants true or false; this is {}", value.kind());
                 self.fault(&format!("broker_permissions.{name}"), problem);
                 continue;
             };
@@ -121,7 +122,7 @@ impl Entry {
         }
         if !self.opa_policy.is_empty() && !self.opa_policy_file.is_empty() {
             self.warn("opa_policy_file", "not used: opa_policy is set too");
-            self.opa_policy_file.clear();
+            self.opa_policy_file = Cow::default();
         }
         let useless = self.acls.iter().find(|entry| !is_action(entry)).cloned();
         if let Some(entry) = useless {
@@ -148,7 +149,7 @@ fn is_action(entry: &str) -> bool {
 }
 
 /// A name that can stand in a caller id, a log and a terminal.
-fn username(name: String) -> Result<String, String> {
+fn username(name: &str) -> Result<String, String> {
     if name.is_empty() {
         return Err("is empty".to_owned());
     }
@@ -158,64 +159,49 @@ fn username(name: String) -> Result<String, String> {
     if name.chars().any(char::is_control) {
         return Err("holds a control character".to_owned());
     }
-    Ok(name)
+    Ok(name.to_owned())
 }
 
-fn text(value: Value) -> Result<String, String> {
+fn text(value: Json<'_>) -> Result<Cow<'_, str>, String> {
     match value {
-        Value::String(text) => Ok(text),
-        other => Err(format!("wants a text; this is {}", kind_of(&other))),
+        Json::Text(text) => Ok(text),
+        other => Err(format!("wants a text; this is {}", other.kind())),
     }
 }
 
-fn texts(value: Value) -> Result<Vec<String>, String> {
-    let Value::Array(items) = value else {
-        return Err(format!(
-            "wants a list of texts; this is {}",
-            kind_of(&value)
-        ));
+fn texts(value: Json<'_>) -> Result<Vec<String>, String> {
+    let Json::List(items) = value else {
+        return Err(format!("wants a list of texts; this is {}", value.kind()));
     };
     // Kept for as long as the user is, so without room to grow.
     let mut texts = Vec::with_capacity(items.len());
     for item in items {
         let text =
             text(item).map_err(|problem| format!("wants a list of texts; one item {problem}"))?;
-        texts.push(text);
+        texts.push(text.into_owned());
     }
     Ok(texts)
 }
 
-fn properties(value: Value) -> Result<Vec<(String, String)>, String> {
+fn properties(value: Json<'_>) -> Result<Vec<(String, String)>, String> {
     let members = object(value)?;
     let mut properties = Vec::with_capacity(members.len());
     for (name, value) in members {
         match text(value) {
-            Ok(value) => properties.push((name, value)),
+            Ok(value) => properties.push((name.into_owned(), value.into_owned())),
             Err(problem) => return Err(format!("{:?} {problem}", shortened(&name))),
         }
     }
     Ok(properties)
 }
 
-fn object(value: Value) -> Result<Map<String, Value>, String> {
-    match value {
-        Value::Object(map) => Ok(map),
-        other => Err(format!(
-            "wants an object {{…}}; this is {}",
-            kind_of(&other)
-        )),
-    }
-}
-
-/// What a value is. The value itself may be a secret.
-pub(super) fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
+fn object(value: Json<'_>) -> Result<Members<'_>, String> {
+    let Json::Object(members) = value else {
+        return Err(format!("wants an object {{…}}; this is {}", value.kind()));
+    };
+    match repeated(&members) {
+        Some(name) => Err(format!("{:?} is there twice", shortened(name))),
+        None => Ok(members),
     }
 }
 

@@ -1,18 +1,17 @@
 //! Reading users from the configuration and from the users file, and everything that is wrong with them.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use aaa_core::json::Strict;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::Deserialize as _;
 use serde_json::Value;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-use super::entry::{Entry, kind_of};
+use super::entry::Entry;
 use super::fault::Place;
+use super::json::Json;
 use super::policies::{Policies, Stamps};
 use super::{Fault, Faults, Origin, User, Users, alike};
 use crate::authenticator::Rights;
@@ -42,14 +41,9 @@ impl Reader {
     /// The users that stand in the configuration itself.
     pub(crate) fn inline(&mut self, items: &[Value]) {
         for (index, item) in items.iter().enumerate() {
-            let origin = Origin::Inline(index);
-            match item {
-                Value::Object(map) => self.entry(Entry::read(map.clone()), origin, None),
-                other => {
-                    let text = format!("wants an object {{…}}; this is {}", kind_of(other));
-                    self.fault(Place::Index(index), None, None, text);
-                }
-            }
+            // A value that was read once is one that can be read.
+            let item = Json::deserialize(item).unwrap_or(Json::Null);
+            self.item(item, Origin::Inline(index), None);
         }
     }
 
@@ -83,15 +77,8 @@ impl Reader {
 
     fn raw(&mut self, item: &RawValue, text: FileText<'_>) {
         let offset = text.offset_of(item.get());
-        let place = || Place::Line(text.line_of(offset));
-        if !item.get().starts_with('{') {
-            let text = "a user is an object {…}".to_owned();
-            return self.fault(place(), None, None, text);
-        }
-        match serde_json::from_str::<Members>(item.get()) {
-            Ok(Members(members)) => {
-                self.entry(Entry::read(members), Origin::File(offset), Some(text));
-            }
+        match serde_json::from_str(item.get()) {
+            Ok(item) => self.item(item, Origin::File(offset), Some(text)),
             Err(error) => {
                 let line = text.line_of(offset) + error.line().saturating_sub(1);
                 self.fault(Place::Line(line), None, None, complaint(&error));
@@ -99,8 +86,18 @@ impl Reader {
         }
     }
 
+    fn item(&mut self, item: Json<'_>, origin: Origin, text: Option<FileText<'_>>) {
+        match item {
+            Json::Object(members) => self.entry(Entry::read(members), origin, text),
+            other => {
+                let problem = format!("a user is an object {{…}}; this is {}", other.kind());
+                self.fault(origin.place(text), None, None, problem);
+            }
+        }
+    }
+
     /// Takes a user into the list, or says what is wrong.
-    fn entry(&mut self, mut entry: Entry, origin: Origin, text: Option<FileText<'_>>) {
+    fn entry(&mut self, mut entry: Entry<'_>, origin: Origin, text: Option<FileText<'_>>) {
         let mut faults = std::mem::take(&mut entry.faults);
         let policy = self.policy(&entry).unwrap_or_else(|fault| {
             faults.push(fault);
@@ -146,11 +143,11 @@ impl Reader {
     }
 
     /// The policy of a user, compiled once.
-    fn policy(&mut self, entry: &Entry) -> Result<Option<Arc<str>>, (Option<String>, String)> {
+    fn policy(&mut self, entry: &Entry<'_>) -> Result<Option<Arc<str>>, (Option<String>, String)> {
         let (key, outcome) = if !entry.opa_policy.is_empty() {
             ("opa_policy", self.policies.inline(&entry.opa_policy))
         } else if !entry.opa_policy_file.is_empty() {
-            let path = Path::new(&entry.opa_policy_file);
+            let path = Path::new(&*entry.opa_policy_file);
             ("opa_policy_file", self.policies.file(path))
         } else {
             return Ok(None);
@@ -236,31 +233,6 @@ fn complaint(error: &serde_json::Error) -> String {
                 .map_or(&*text, |(text, _)| text);
             format!("is no JSON: {text} (column {})", error.column())
         }
-        Category::Data | Category::Io => "a key is there twice in an object".to_owned(),
-    }
-}
-
-/// The members of an object as they came, repeated ones too.
-struct Members(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Members;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members = Vec::with_capacity(8);
-                while let Some((name, Strict(value))) = map.next_entry::<String, Strict>()? {
-                    members.push((name, value));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Collect)
+        Category::Data | Category::Io => "holds what cannot be read".to_owned(),
     }
 }
