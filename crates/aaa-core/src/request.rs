@@ -120,10 +120,10 @@ impl Request {
     /// # Errors
     /// When it is not a v1 or v2 request, or one that a node could read otherwise than we do.
     pub fn parse(bytes: &[u8]) -> Result<Self, RequestError> {
-        let object = Object::parse(bytes, &["protocol"])?;
+        let object = Object::parse(bytes, MEMBERS)?;
         let (version, envelope) = match object.required::<String>("protocol")?.as_str() {
-            PROTOCOL_V1 => (Version::V1, read_v1(bytes)?),
-            PROTOCOL_V2 => (Version::V2, read_v2(bytes)?),
+            PROTOCOL_V1 => (Version::V1, read_v1(bytes, &object)?),
+            PROTOCOL_V2 => (Version::V2, read_v2(bytes, &object)?),
             _ => return Err(RequestError::Protocol),
         };
         Self::assemble(bytes, version, envelope)
@@ -293,7 +293,22 @@ struct Parts {
     message: Vec<u8>,
 }
 
-fn read_v1(bytes: &[u8]) -> Result<Parts, RequestError> {
+/// Everything that a node's structures take from the top of a request, of either version.
+const MEMBERS: &[&str] = &[
+    "protocol",
+    "message",
+    "envelope",
+    "id",
+    "sender",
+    "caller",
+    "collective",
+    "agent",
+    "ttl",
+    "time",
+    "filter",
+];
+
+fn read_v1(bytes: &[u8], object: &Object<'_>) -> Result<Parts, RequestError> {
     const ENVELOPE: &[&str] = &[
         "requestid",
         "senderid",
@@ -304,7 +319,6 @@ fn read_v1(bytes: &[u8]) -> Result<Parts, RequestError> {
         "time",
         "filter",
     ];
-    let object = Object::parse(bytes, &["protocol", "message", "envelope"])?;
     let envelope = object.object("envelope", ENVELOPE)?;
     let seconds: i64 = envelope.required("time")?;
     Ok(Parts {
@@ -321,20 +335,7 @@ fn read_v1(bytes: &[u8]) -> Result<Parts, RequestError> {
     })
 }
 
-fn read_v2(bytes: &[u8]) -> Result<Parts, RequestError> {
-    const MEMBERS: &[&str] = &[
-        "protocol",
-        "message",
-        "id",
-        "sender",
-        "caller",
-        "collective",
-        "agent",
-        "ttl",
-        "time",
-        "filter",
-    ];
-    let object = Object::parse(bytes, MEMBERS)?;
+fn read_v2(bytes: &[u8], object: &Object<'_>) -> Result<Parts, RequestError> {
     let nanos: i64 = object.required("time")?;
     let message: String = object.required("message")?;
     Ok(Parts {
@@ -346,7 +347,7 @@ fn read_v2(bytes: &[u8]) -> Result<Parts, RequestError> {
         agent: object.required("agent")?,
         ttl: object.required("ttl")?,
         time: Timestamp::from_nanosecond(nanos.into()).map_err(|_| FAR_TIME)?,
-        filter: filter(&object)?,
+        filter: filter(object)?,
         message: STANDARD
             .decode(message)
             .map_err(|_| RequestError::Value("message", "it is not base64"))?,

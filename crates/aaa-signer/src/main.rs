@@ -10,5 +10,8 @@ fn main() -> ExitCode {
         version: env!("CARGO_PKG_VERSION"),
         about: "Signs Choria requests for those who may make them",
     };
-    run(&program, aaa_signer::build)
+    run(&program, |document, shell| {
+        document.top().require("signer");
+        aaa_signer::build(document, shell)
+    })
 }
