@@ -51,6 +51,9 @@ type ServiceOptions struct {
 	// NoLogin and NoSigner leave out one of the two halves, as sites that run them apart do.
 	NoLogin  bool
 	NoSigner bool
+	// Login and Delegator take the place of the site's own chain issuer and delegator; V2 only.
+	Login     *Identity
+	Delegator *Identity
 }
 
 // writeServiceConfig writes the JSON document that sites run the reference with, and the files that it names.
@@ -80,7 +83,7 @@ func (s *Site) writeServiceConfig(service *Service, opts ServiceOptions) (string
 
 	if !opts.NoLogin {
 		document["authenticator"] = "userlist"
-		document["userlist_authenticator"], err = s.authenticator(dir)
+		document["userlist_authenticator"], err = s.authenticator(dir, opts)
 		if err != nil {
 			return "", err
 		}
@@ -167,8 +170,9 @@ func (s *Site) signer(opts ServiceOptions) map[string]any {
 	switch {
 	case s.Mode == V2:
 		section["signing_certificate"] = s.Issuer.Public
-		section["signing_token"] = s.Delegator.Token
-		section["signing_seed"] = s.Delegator.Seed
+		delegator := either(opts.Delegator, s.Delegator)
+		section["signing_token"] = delegator.Token
+		section["signing_seed"] = delegator.Seed
 	case opts.Authorizer == "opa":
 		section["signing_certificate"] = s.loginPublic
 	default:
@@ -179,7 +183,7 @@ func (s *Site) signer(opts ServiceOptions) map[string]any {
 }
 
 // authenticator is the userlist_authenticator section: in V1 with the users in it, in V2 with a users file.
-func (s *Site) authenticator(dir string) (map[string]any, error) {
+func (s *Site) authenticator(dir string, opts ServiceOptions) (map[string]any, error) {
 	users, err := s.users(dir)
 	if err != nil {
 		return nil, err
@@ -195,8 +199,9 @@ func (s *Site) authenticator(dir string) (map[string]any, error) {
 	}
 
 	file := filepath.Join(dir, "users.json")
-	section["signing_key"] = s.Login.Seed
-	section["signing_token"] = s.Login.Token
+	login := either(opts.Login, s.Login)
+	section["signing_key"] = login.Seed
+	section["signing_token"] = login.Token
 	section["users_file"] = file
 
 	return section, os.WriteFile(file, mustJSON(users), 0o600)
@@ -242,4 +247,13 @@ func (s *Site) users(dir string) ([]map[string]any, error) {
 	}
 
 	return users, nil
+}
+
+// either is own, or else what the site has.
+func either(own *Identity, has *Identity) *Identity {
+	if own != nil {
+		return own
+	}
+
+	return has
 }
