@@ -88,6 +88,24 @@ fn claims(policy: &str) -> ClientClaims {
     claims
 }
 
+/// The engine as it comes, with the same policy and an input that is ready: what nobody can be faster than.
+fn bare_engine() -> (regorus::Engine, regorus::Value) {
+    let mut engine = regorus::Engine::new();
+    engine.set_rego_v0(true);
+    let never = |_: Vec<regorus::Value>| Ok(regorus::Value::from(false));
+    engine
+        .add_extension("requires_fact_filter".to_owned(), 1, Box::new(never))
+        .unwrap();
+    engine
+        .add_policy("policy".to_owned(), POLICY.to_owned())
+        .unwrap();
+    let input = json!({"agent": "rpcutil", "action": "ping", "collective": "choria", "claims": claims(POLICY)});
+    (
+        engine,
+        regorus::Value::from_json_str(&input.to_string()).unwrap(),
+    )
+}
+
 fn decisions(c: &mut Criterion) {
     let request = request();
     let now = Timestamp::from_second(1_795_347_603).unwrap();
@@ -108,6 +126,13 @@ fn decisions(c: &mut Criterion) {
     group.bench_function("actionlist", |b| b.iter(|| ask(&ActionList, &plain)));
     let opa = Opa::default();
     group.bench_function("opa, known", |b| b.iter(|| ask(&opa, &plain)));
+    group.bench_function("the engine alone, known", |b| {
+        let (mut engine, input) = bare_engine();
+        b.iter(|| {
+            engine.set_input(input.clone());
+            black_box(engine.eval_rule("data.io.choria.aaasvc.allow".to_owned())).unwrap()
+        });
+    });
     let constant = claims("package io.choria.aaasvc\ndefault allow = true");
     group.bench_function("opa, known, one constant", |b| {
         b.iter(|| ask(&opa, &constant));
