@@ -189,4 +189,4 @@ Records were written to $(df --output=fstype "$work" | tail -n 1). Generator and
 when it has its answer.
 
 END
-"$load" report --results "$results"
+"$load" report --results "$results" --users "$users"

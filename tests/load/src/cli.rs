@@ -181,7 +181,7 @@ pub(crate) struct SiteOptions {
     #[arg(long)]
     pub(crate) dir: PathBuf,
     /// Users of the large site
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = crate::site::MANY_USERS)]
     pub(crate) users: u64,
 }
 
@@ -245,4 +245,7 @@ pub(crate) struct ReportOptions {
     /// The JSON lines of the other commands
     #[arg(long)]
     pub(crate) results: PathBuf,
+    /// Users of the large site that was measured
+    #[arg(long, default_value_t = crate::site::MANY_USERS)]
+    pub(crate) users: u64,
 }

@@ -17,7 +17,7 @@ const REFERENCE: &str = "-reference";
 /// `aaa-load report`.
 pub(crate) fn run(options: &ReportOptions) -> Result<(), Failure> {
     let results = Results::read(&read(&options.results)?)?;
-    let mut text = targets::table(&results);
+    let mut text = targets::table(&results, options.users);
     text.push_str(&results.comparison());
     text.push_str(&results.runs());
     text.push_str(&results.memory_table());

@@ -24,6 +24,8 @@ pub(crate) use users::{password, username};
 
 /// Users of a site whose passwords are all hashed with a salt of their own.
 pub(crate) const FEW_USERS: u64 = 32;
+/// Users of the large site.
+pub(crate) const MANY_USERS: u64 = 100_000;
 /// The cost of their hashes.
 pub(crate) const BCRYPT_COST: u32 = 10;
 /// Who has requests signed.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::{Results, mib};
 use crate::bare::{BCRYPT, RSA_SIGN};
 use crate::outcome::{Bare, Memory};
+use crate::site::MANY_USERS;
 use crate::stats::float;
 
 /// Signatures after which memory is judged.
@@ -90,16 +91,16 @@ fn number(value: f64) -> String {
 }
 
 /// All targets.
-pub(super) fn table(results: &Results) -> String {
+pub(super) fn table(results: &Results, users: u64) -> String {
     let mut text =
         "| | target | measured | of the target | |\n|---|---:|---:|---:|---|\n".to_owned();
-    for row in rows(results) {
+    for row in rows(results, users) {
         let _ = write!(text, "{}", row.line());
     }
     text
 }
 
-fn rows(results: &Results) -> Vec<Row> {
+fn rows(results: &Results, users: u64) -> Vec<Row> {
     let rest = results.rate("v2-rest");
     let starts = results.start("start");
     let with_users = results.start("start-users");
@@ -151,7 +152,10 @@ fn rows(results: &Results) -> Vec<Row> {
         Row::new(
             "100,000 users load",
             Target::Under(1000.0),
-            with_users.zip(starts).map(|(with, without)| with - without),
+            with_users
+                .zip(starts)
+                .filter(|_| users >= MANY_USERS)
+                .map(|(with, without)| with - without),
             " ms",
         ),
         Row::new("start to ready", Target::Under(150.0), starts, " ms"),
@@ -212,7 +216,7 @@ mod tests {
     use crate::outcome::{Operation, Outcome, Start};
 
     fn line(results: Vec<Outcome>, what: &str) -> String {
-        let rows = rows(&Results(results));
+        let rows = rows(&Results(results), MANY_USERS);
         let row = rows.iter().find(|row| row.what.contains(what));
         row.unwrap().line()
     }
@@ -244,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_is_not_met() {
-        let text = table(&Results::default());
+        let text = table(&Results::default(), MANY_USERS);
         assert_eq!(text.matches("not measured").count(), 11, "{text}");
         assert!(!text.contains("| met |"));
     }
@@ -327,5 +331,10 @@ mod tests {
         ];
         assert!(line(results, "100,000").contains("| 999 ms | 100 % | met |"));
         assert!(line(vec![start("start", &[150.0])], "start to ready").contains("**missed**"));
+        // Fewer users say nothing about so many.
+        let few = Results(vec![start("start", &[1.0]), start("start-users", &[2.0])]);
+        assert!(
+            table(&few, 10).contains("| 100,000 users load | < 1000 ms | – | – | not measured |")
+        );
     }
 }
