@@ -16,7 +16,7 @@ CARGO=${CARGO:-cargo}
 if [[ -n ${QUICK:-} ]]; then
     rounds=1 seconds=2 reference_seconds=2 login_seconds=4 soak=60000 step=10000 starts=3 bare=0.3s users=10000
 else
-    rounds=3 seconds=8 reference_seconds=4 login_seconds=15 soak=1000000 step=100000 starts=15 bare=1s users=100000
+    rounds=3 seconds=8 reference_seconds=4 login_seconds=15 soak=1000000 step=100000 starts=15 bare=0.7s users=100000
 fi
 
 say() { printf '%s\n' "$*" >&2; }
@@ -158,6 +158,7 @@ sign v2-filter "$ours" --action disable --duration "${reference_seconds}s"
 [[ -z ${AAASVC_BIN:-} ]] || stop "$theirs"
 
 say "logins"
+measure bare --duration "$bare"
 login=(--pid "$ours" --url "https://$ADDRESS" --ca "$CA" --duration "${login_seconds}s")
 measure login --label login --connections 8 "${login[@]}"
 measure mixed --label mixed "${login[@]}" --version "$VERSION" --token-file "$TOKEN" --seed-file "$SEED" --trust "$TRUST"
@@ -173,6 +174,7 @@ done
 stop "$ours"
 
 say "v1"
+measure bare --duration "$bare"
 start v1 start-v1 1
 ours=$pid
 [[ -z ${AAASVC_BIN:-} ]] || { start_reference v1-reference && theirs=$pid; }

@@ -17,8 +17,9 @@ use crate::connect::{Endpoint, Protocol};
 use crate::failure::Failure;
 use crate::outcome::Load;
 use crate::plan::Plan;
+use crate::process::CpuUse;
 use crate::rest::{Connection, Source, head, refusal};
-use crate::sign::{self, Caller, CpuUse, limit, prepared, runtime};
+use crate::sign::{self, Caller, limit, prepared, runtime};
 use crate::site::{password, username};
 use crate::stats::{Tally, float};
 
@@ -28,7 +29,7 @@ const EVERY: u64 = 20;
 /// `aaa-load login`.
 pub(crate) fn run(options: &LoginOptions) -> Result<(), Failure> {
     let endpoint = Endpoint::new(&options.target, Protocol::Http1)?;
-    let used = CpuUse::start(options.output.pid)?;
+    let used = CpuUse::now(options.output.pid)?;
     let runtime = runtime(options.extent.threads)?;
     let connections = options.extent.connections;
     let done = runtime.block_on(logins(
@@ -37,11 +38,9 @@ pub(crate) fn run(options: &LoginOptions) -> Result<(), Failure> {
         connections,
         options.users,
     ))?;
-    let (generator_cores, service_cores) = used.cores(done.seconds)?;
     let load = Load {
         label: options.output.label.clone(),
-        generator_cores,
-        service_cores,
+        cores: used.since(done.seconds)?,
         ..done
     };
     sign::finish(load, options.output.json)
@@ -51,7 +50,7 @@ pub(crate) fn run(options: &LoginOptions) -> Result<(), Failure> {
 pub(crate) fn run_mixed(options: &MixedOptions) -> Result<(), Failure> {
     let caller = Arc::new(Caller::new(&options.caller, prepared(&options.extent))?);
     let endpoint = Endpoint::new(&options.target, Protocol::Http1)?;
-    let used = CpuUse::start(options.output.pid)?;
+    let used = CpuUse::now(options.output.pid)?;
     let runtime = runtime(options.extent.threads)?;
     let connections = options.login_connections;
     let (signed, logged_in) = runtime.block_on(async {
@@ -69,8 +68,7 @@ pub(crate) fn run_mixed(options: &MixedOptions) -> Result<(), Failure> {
     let logged_in = Load {
         label: format!("{}-login", options.output.label),
         what: "login during signing".to_owned(),
-        generator_cores: signed.generator_cores,
-        service_cores: signed.service_cores,
+        cores: signed.cores,
         ..logged_in?
     };
     sign::finish(signed, options.output.json)?;

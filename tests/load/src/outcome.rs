@@ -39,12 +39,20 @@ pub(crate) struct Load {
     pub(crate) latency_ms: Latency,
     /// How many answers were checked in full.
     pub(crate) verified: u64,
-    /// Cores that this generator used.
-    pub(crate) generator_cores: f64,
-    /// Cores that the service used, if its process was named.
-    pub(crate) service_cores: Option<f64>,
+    pub(crate) cores: Cores,
     /// Whether the prepared requests were used up before the time was.
     pub(crate) used_up: bool,
+}
+
+/// Cores that were used while a service was under load.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Cores {
+    /// By this generator.
+    pub(crate) generator: f64,
+    /// By the service, if its process was named.
+    pub(crate) service: Option<f64>,
+    /// By anything else on the machine, if the service is known, and by the host of a virtual machine.
+    pub(crate) others: Option<f64>,
 }
 
 /// How long a program took to be ready.
@@ -138,11 +146,14 @@ impl Display for Load {
             f,
             "  latency ms: p50 {p50:.2}  p90 {p90:.2}  p99 {p99:.2}  p99.9 {p999:.2}  max {max:.2}"
         )?;
-        write!(f, "  cores: generator {:.2}", self.generator_cores)?;
-        match self.service_cores {
-            Some(cores) => writeln!(f, "  service {cores:.2}")?,
-            None => writeln!(f)?,
+        write!(f, "  cores: generator {:.2}", self.cores.generator)?;
+        if let Some(cores) = self.cores.service {
+            write!(f, "  service {cores:.2}")?;
         }
+        if let Some(cores) = self.cores.others {
+            write!(f, "  others {cores:.2}")?;
+        }
+        writeln!(f)?;
         writeln!(f, "  verified in full: {}", self.verified)?;
         for (why, times) in &self.errors {
             writeln!(f, "  {times} × {why}")?;

@@ -2,7 +2,7 @@
 
 use crate::cli::MemoryOptions;
 use crate::failure::Failure;
-use crate::outcome::{self, Memory, Outcome};
+use crate::outcome::{self, Cores, Memory, Outcome};
 use crate::stats::float;
 
 /// The kernel counts time of processes in hundredths of a second, on every architecture that Rust's Linux targets have.
@@ -24,8 +24,43 @@ pub(crate) fn run(options: &MemoryOptions) -> Result<(), Failure> {
     outcome::print(&Outcome::Memory(memory), options.output.json)
 }
 
+/// What has been computed until a moment.
+pub(crate) struct CpuUse {
+    generator: f64,
+    service: Option<(u32, f64)>,
+    machine: f64,
+}
+
+impl CpuUse {
+    /// Until now, by this process, by the service, and by all.
+    pub(crate) fn now(service: Option<u32>) -> Result<Self, Failure> {
+        let service = service.map(|pid| cpu_seconds(pid).map(|seconds| (pid, seconds)));
+        Ok(Self {
+            generator: cpu_seconds(std::process::id())?,
+            service: service.transpose()?,
+            machine: machine_seconds()?,
+        })
+    }
+
+    /// The cores that each has used since, over this time.
+    pub(crate) fn since(&self, seconds: f64) -> Result<Cores, Failure> {
+        let now = Self::now(self.service.map(|(pid, _)| pid))?;
+        let generator = now.generator - self.generator;
+        let service = now.service.zip(self.service);
+        let service = service.map(|((_, now), (_, before))| now - before);
+        // Times are rounded, so that nothing can come out a little below nothing.
+        let others = service
+            .map(|service| (now.machine - self.machine - generator - service).max(0.0) / seconds);
+        Ok(Cores {
+            generator: generator / seconds,
+            service: service.map(|service| service / seconds),
+            others,
+        })
+    }
+}
+
 /// The seconds that a process has computed, in its own code and in the kernel for it, on all cores together.
-pub(crate) fn cpu_seconds(pid: u32) -> Result<f64, Failure> {
+fn cpu_seconds(pid: u32) -> Result<f64, Failure> {
     let file = format!("/proc/{pid}/stat");
     let stat = std::fs::read_to_string(&file).map_err(|error| gone(pid, &error))?;
     ticks(&stat)
@@ -33,8 +68,17 @@ pub(crate) fn cpu_seconds(pid: u32) -> Result<f64, Failure> {
         .ok_or_else(|| Failure::while_doing(file, "it has another form than known"))
 }
 
+/// The seconds that all cores together were not idle.
+fn machine_seconds() -> Result<f64, Failure> {
+    let file = "/proc/stat";
+    let stat = std::fs::read_to_string(file).map_err(|error| Failure::while_doing(file, error))?;
+    busy_ticks(&stat)
+        .map(|ticks| float(ticks) / TICKS)
+        .ok_or_else(|| Failure::while_doing(file, "it has another form than known"))
+}
+
 /// Resident memory now and at most, in KiB.
-pub(crate) fn memory(pid: u32) -> Result<(u64, u64), Failure> {
+fn memory(pid: u32) -> Result<(u64, u64), Failure> {
     let file = format!("/proc/{pid}/status");
     let status = std::fs::read_to_string(&file).map_err(|error| gone(pid, &error))?;
     let now = kib(&status, "VmRSS:");
@@ -56,6 +100,22 @@ fn ticks(stat: &str) -> Option<u64> {
     user.checked_add(system)
 }
 
+/// `user nice system idle iowait irq softirq steal` of `proc_stat(5)`, without the two in which nothing is computed.
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let all = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let fields: Option<Vec<u64>> = all
+        .split_ascii_whitespace()
+        .take(8)
+        .map(|field| field.parse().ok())
+        .collect();
+    match *fields?.as_slice() {
+        [user, nice, system, _, _, irq, softirq, steal] => {
+            Some(user + nice + system + irq + softirq + steal)
+        }
+        _ => None,
+    }
+}
+
 fn kib(status: &str, key: &str) -> Option<u64> {
     let value = status.lines().find_map(|line| line.strip_prefix(key))?;
     value.split_ascii_whitespace().next()?.parse().ok()
@@ -73,6 +133,31 @@ mod tests {
         }
         assert_eq!(ticks("42 (aaa) S 1"), None);
         assert_eq!(ticks(""), None);
+    }
+
+    #[test]
+    fn a_machine_is_busy_with_everything_but_waiting() {
+        let stat = "cpu  100 20 30 4000 500 6 7 8 90 9\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+        assert_eq!(busy_ticks(stat), Some(171));
+        assert_eq!(busy_ticks("cpu  1 2 3\n"), None);
+        assert_eq!(busy_ticks("cpu0 1 1 1 1 1 1 1 1 1 1\n"), None);
+    }
+
+    #[test]
+    fn others_are_told_when_the_service_is_known() {
+        assert!(
+            CpuUse::now(None)
+                .unwrap()
+                .since(1.0)
+                .unwrap()
+                .others
+                .is_none()
+        );
+        let cores = CpuUse::now(Some(std::process::id()))
+            .unwrap()
+            .since(1.0)
+            .unwrap();
+        assert!(cores.service.is_some() && cores.others.is_some_and(|others| others >= 0.0));
     }
 
     #[test]

@@ -8,16 +8,19 @@ use std::io::Write as _;
 
 use crate::cli::ReportOptions;
 use crate::failure::{Failure, read};
-use crate::outcome::{Bare, Load, Memory, Outcome};
+use crate::outcome::{Bare, Cores, Load, Memory, Operation, Outcome};
 use crate::stats::{Latency, float, median};
 
 /// What follows the label of a run against the reference.
 const REFERENCE: &str = "-reference";
+/// More cores than these, used by something else, make a run worthless.
+const DISTURBED: f64 = 0.2;
 
 /// `aaa-load report`.
 pub(crate) fn run(options: &ReportOptions) -> Result<(), Failure> {
     let results = Results::read(&read(&options.results)?)?;
     let mut text = targets::table(&results, options.users);
+    text.push_str(&results.disturbed());
     text.push_str(&results.comparison());
     text.push_str(&results.runs());
     text.push_str(&results.memory_table());
@@ -92,11 +95,46 @@ impl Results {
         })
     }
 
-    fn bare(&self) -> Option<&Bare> {
-        self.0.iter().find_map(|outcome| match outcome {
+    /// All measurements of the cryptography alone as one.
+    fn bare(&self) -> Option<Bare> {
+        let found = self.0.iter().filter_map(|outcome| match outcome {
             Outcome::Bare(bare) => Some(bare),
             _ => None,
+        });
+        let found: Vec<&Bare> = found.collect();
+        let first = *found.first()?;
+        let operations = first.operations.iter().filter_map(|operation| {
+            let same = || {
+                found
+                    .iter()
+                    .filter_map(|bare| bare.operation(&operation.name))
+            };
+            Some(Operation {
+                name: operation.name.clone(),
+                one_ms: median(same().map(|one| one.one_ms))?,
+                all_per_second: median(same().map(|one| one.all_per_second))?,
+            })
+        });
+        Some(Bare {
+            label: first.label.clone(),
+            cores: first.cores,
+            operations: operations.collect(),
         })
+    }
+
+    /// Runs during which something else used the machine: their numbers say little about the services.
+    fn disturbed(&self) -> String {
+        let mut text = String::new();
+        for load in self.loads() {
+            if let Some(others) = load.cores.others.filter(|others| *others > DISTURBED) {
+                let _ = writeln!(
+                    text,
+                    "\n**Not to be quoted:** during a run of {} something else used {others:.2} cores.",
+                    load.label
+                );
+            }
+        }
+        text
     }
 
     /// Ours beside the reference, where both were measured.
@@ -126,8 +164,8 @@ impl Results {
 
     /// Every run.
     fn runs(&self) -> String {
-        let mut text = "\n| run | in flight | rate | p50 | p90 | p99 | p99.9 | max ms | errors | verified | cores: generator | service |\n\
-                        |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+        let mut text = "\n| run | in flight | rate | p50 | p90 | p99 | p99.9 | max ms | errors | verified | cores: generator | service | others |\n\
+                        |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
             .to_owned();
         for load in self
             .labels()
@@ -141,19 +179,19 @@ impl Results {
                 p999,
                 max,
             } = load.latency_ms;
-            let service = load
-                .service_cores
-                .map_or("–".to_owned(), |cores| format!("{cores:.2}"));
+            let cores =
+                |used: Option<f64>| used.map_or("–".to_owned(), |used| format!("{used:.2}"));
+            let (service, others) = (cores(load.cores.service), cores(load.cores.others));
             let _ = writeln!(
                 text,
-                "| {} ({}) | {} | {:.0}/s | {p50:.2} | {p90:.2} | {p99:.2} | {p999:.2} | {max:.1} | {} | {} | {:.2} | {service} |",
+                "| {} ({}) | {} | {:.0}/s | {p50:.2} | {p90:.2} | {p99:.2} | {p999:.2} | {max:.1} | {} | {} | {:.2} | {service} | {others} |",
                 load.label,
                 load.what,
                 load.in_flight,
                 load.rate,
                 load.failed(),
                 load.verified,
-                load.generator_cores
+                load.cores.generator
             );
         }
         for load in self.loads() {
@@ -228,8 +266,11 @@ fn summary(rounds: &[&Load]) -> Option<Load> {
                 .fold(0.0, f64::max),
         },
         verified: rounds.iter().map(|load| load.verified).sum(),
-        generator_cores: middle(|load| load.generator_cores)?,
-        service_cores: median(rounds.iter().filter_map(|load| load.service_cores)),
+        cores: Cores {
+            generator: middle(|load| load.cores.generator)?,
+            service: median(rounds.iter().filter_map(|load| load.cores.service)),
+            others: median(rounds.iter().filter_map(|load| load.cores.others)),
+        },
         used_up: rounds.iter().any(|load| load.used_up),
     })
 }
@@ -281,6 +322,45 @@ mod tests {
         assert!((load.rate - 20.0).abs() < f64::EPSILON);
         assert!((load.latency_ms.p99 - 2.0).abs() < f64::EPSILON);
         assert!((load.latency_ms.max - 9.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_run_that_was_disturbed_is_told() {
+        let disturbed = |others| {
+            let load = Load {
+                label: "a".to_owned(),
+                cores: Cores {
+                    others,
+                    ..Cores::default()
+                },
+                ..Load::default()
+            };
+            Results(vec![Outcome::Load(load)]).disturbed()
+        };
+        assert_eq!(disturbed(None), "");
+        assert_eq!(disturbed(Some(0.1)), "");
+        assert!(disturbed(Some(0.9)).contains("during a run of a something else used 0.90 cores"));
+    }
+
+    #[test]
+    fn the_cryptography_is_the_median_of_its_measurements() {
+        let bare = |one_ms| {
+            Outcome::Bare(Bare {
+                label: String::new(),
+                cores: 2,
+                operations: vec![Operation {
+                    name: "x".to_owned(),
+                    one_ms,
+                    all_per_second: 1.0 / one_ms,
+                }],
+            })
+        };
+        let bare = Results(vec![bare(1.0), bare(4.0), bare(2.0)])
+            .bare()
+            .unwrap();
+        assert!((bare.operation("x").unwrap().one_ms - 2.0).abs() < f64::EPSILON);
+        assert!((bare.operation("x").unwrap().all_per_second - 0.5).abs() < f64::EPSILON);
+        assert!(Results::default().bare().is_none());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::failure::{Failure, read, read_text};
 use crate::grpc;
 use crate::outcome::{self, Load, Outcome};
 use crate::plan::Plan;
-use crate::process::cpu_seconds;
+use crate::process::CpuUse;
 use crate::requests::{Series, Subject};
 use crate::rest::{Connection, Source, head, refusal};
 use crate::stats::{Tally, float};
@@ -36,7 +36,7 @@ pub(crate) fn run(options: &SignOptions) -> Result<(), Failure> {
         Front::Stream | Front::Grpc => Protocol::Http2,
     };
     let endpoint = Endpoint::new(&options.target, protocol)?;
-    let used = CpuUse::start(options.output.pid)?;
+    let used = CpuUse::now(options.output.pid)?;
     let runtime = runtime(options.extent.threads)?;
     let done = runtime.block_on(async {
         match options.front {
@@ -174,7 +174,6 @@ impl Done {
 
     pub(crate) fn into_load(self, extent: &Extent, used: &CpuUse) -> Result<Load, Failure> {
         let seconds = self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
-        let (generator_cores, service_cores) = used.cores(seconds)?;
         Ok(Load {
             connections: extent.connections,
             count: self.tally.count(),
@@ -183,37 +182,10 @@ impl Done {
             rate: float(self.tally.count()) / seconds,
             latency_ms: self.tally.latency(),
             verified: self.verified,
-            generator_cores,
-            service_cores,
+            cores: used.since(seconds)?,
             used_up: self.used_up && extent.count.is_none(),
             ..Load::default()
         })
-    }
-}
-
-/// What both processes have computed until now.
-pub(crate) struct CpuUse {
-    generator: f64,
-    service: Option<(u32, f64)>,
-}
-
-impl CpuUse {
-    pub(crate) fn start(service: Option<u32>) -> Result<Self, Failure> {
-        let service = service.map(|pid| cpu_seconds(pid).map(|seconds| (pid, seconds)));
-        Ok(Self {
-            generator: cpu_seconds(std::process::id())?,
-            service: service.transpose()?,
-        })
-    }
-
-    /// The cores that each has used since, over this time.
-    pub(crate) fn cores(&self, seconds: f64) -> Result<(f64, Option<f64>), Failure> {
-        let generator = (cpu_seconds(std::process::id())? - self.generator) / seconds;
-        let service = match self.service {
-            Some((pid, before)) => Some((cpu_seconds(pid)? - before) / seconds),
-            None => None,
-        };
-        Ok((generator, service))
     }
 }
 

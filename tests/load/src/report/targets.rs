@@ -3,13 +3,16 @@
 use std::fmt::Write as _;
 
 use super::{Results, mib};
-use crate::bare::{BCRYPT, RSA_SIGN};
+use crate::bare::{BCRYPT, ED25519_VERIFY, RSA_SIGN};
 use crate::outcome::{Bare, Memory};
 use crate::site::MANY_USERS;
 use crate::stats::float;
 
 /// Signatures after which memory is judged.
 const SIGNATURES: u64 = 1_000_000;
+
+/// Milliseconds of an RSA-2048 signature and of an Ed25519 verification where the targets were set.
+const SET_WITH: (f64, f64) = (0.283, 0.033);
 
 /// One target.
 struct Row {
@@ -97,7 +100,23 @@ pub(super) fn table(results: &Results, users: u64) -> String {
     for row in rows(results, users) {
         let _ = write!(text, "{}", row.line());
     }
+    text.push_str(&machine(results));
     text
+}
+
+/// How fast this machine is, beside the one for which the rates above were set.
+fn machine(results: &Results) -> String {
+    let one = |name| results.bare()?.operation(name).map(|found| found.one_ms);
+    let Some((rsa, ed25519)) = one(RSA_SIGN).zip(one(ED25519_VERIFY)) else {
+        return String::new();
+    };
+    let (set_rsa, set_ed25519) = SET_WITH;
+    format!(
+        "\nThe rates were set on a machine where an RSA-2048 signature takes {set_rsa:.3} ms and an Ed25519 verification \
+         {set_ed25519:.3} ms; here they take {rsa:.3} ms ({:.1} times as long) and {ed25519:.3} ms ({:.1} times).\n",
+        rsa / set_rsa,
+        ed25519 / set_ed25519
+    )
 }
 
 fn rows(results: &Results, users: u64) -> Vec<Row> {
@@ -168,7 +187,7 @@ fn rsa_share(results: &Results) -> Option<f64> {
 }
 
 fn login_share(results: &Results) -> Option<f64> {
-    Some(results.rate("login")? / hashes_per_second(results.bare()?)? * 100.0)
+    Some(results.rate("login")? / hashes_per_second(&results.bare()?)? * 100.0)
 }
 
 /// Cores ÷ time of one hash.
@@ -285,6 +304,25 @@ mod tests {
         let login = |rate| line(vec![bare(), load("login", rate, 1.0)], "logins");
         assert!(login(38.0).contains("| 95.0 % | 100 % | met |"));
         assert!(login(37.9).contains("| **missed** |"));
+    }
+
+    #[test]
+    fn the_machine_is_told_beside_the_one_of_the_targets() {
+        let operation = |name: &str, one_ms| Operation {
+            name: name.to_owned(),
+            one_ms,
+            all_per_second: 1.0,
+        };
+        let bare = Outcome::Bare(Bare {
+            label: String::new(),
+            cores: 2,
+            operations: vec![operation(RSA_SIGN, 0.566), operation(ED25519_VERIFY, 0.033)],
+        });
+        let text = table(&Results(vec![bare]), MANY_USERS);
+        assert!(
+            text.contains("0.566 ms (2.0 times as long) and 0.033 ms (1.0 times)"),
+            "{text}"
+        );
     }
 
     #[test]
