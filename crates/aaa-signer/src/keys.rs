@@ -96,11 +96,6 @@ impl Keys {
             .iter()
             .find(|signer| signer.version() == version)
     }
-
-    /// The versions of requests that it can sign.
-    pub fn versions(&self) -> Vec<Version> {
-        self.signers.iter().map(RequestSigner::version).collect()
-    }
 }
 
 fn digest(token: &str) -> Digest {
