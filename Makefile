@@ -4,7 +4,7 @@ CARGO ?= cargo
 GO ?= go
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo build test unit interop bench lint fmt deny advisories tools
+.PHONY: help demo build test unit interop bench lint fmt deny advisories tools test-tools
 
 help: ## Shows this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,8 +17,11 @@ build: tools
 
 test: unit interop ## Runs every test: units, vectors, whole system, and the real Choria
 
-unit: tools
-	$(CARGO) test --workspace --quiet
+unit: tools test-tools
+	eval "$$(GO=$(GO) tests/tools.sh $(TARGET)/tools)" && $(CARGO) test --workspace --quiet
+
+test-tools: ## Builds the servers that tests run, where they are missing
+	@GO=$(GO) tests/tools.sh $(TARGET)/tools >/dev/null
 
 interop: build
 	@GO=$(GO) AAA_BIN=$(abspath $(TARGET)/debug/aaa) tests/interop/run.sh

@@ -1,0 +1,3 @@
+//! Real servers for tests, started on ports that the kernel gives, in directories of the test's own. Only ever a dev-dependency.
+
+pub mod nats;

@@ -1,0 +1,235 @@
+//! A real nats-server.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+/// A running nats-server, killed when it goes out of scope. Its store outlives it, so that it can be started again.
+pub struct NatsServer {
+    program: PathBuf,
+    dir: PathBuf,
+    options: Options,
+    ports: Ports,
+    child: Child,
+}
+
+/// What a server is to be.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Whether it has JetStream, with its store under the test's directory.
+    pub jetstream: bool,
+    /// Whether it lets leafnodes connect.
+    pub leafnodes: bool,
+    /// More of its configuration, in its own syntax.
+    pub more: String,
+}
+
+/// Ports that a server listens on; 0 for those that it has not, or that the kernel is to choose.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Ports {
+    client: u16,
+    leafnodes: u16,
+}
+
+/// The program: what `AAA_NATS_SERVER` names, else `nats-server` of the path. `None` means that this machine has none, which is
+/// said; where `CI` is set it is a failure.
+///
+/// # Panics
+/// When there is none and `CI` is set: there, a test that does not run is a test that fails.
+pub fn program() -> Option<PathBuf> {
+    let named = std::env::var_os("AAA_NATS_SERVER").map(PathBuf::from);
+    let found = named.or_else(|| {
+        let path = std::env::var_os("PATH")?;
+        std::env::split_paths(&path)
+            .map(|directory| directory.join("nats-server"))
+            .find(|file| file.is_file())
+    });
+    if found.is_none() {
+        eprintln!("not run: this test needs nats-server (make test-tools)");
+        assert!(
+            std::env::var_os("CI").is_none_or(|ci| ci.is_empty()),
+            "nats-server is missing, and CI runs every test"
+        );
+    }
+    found
+}
+
+impl NatsServer {
+    /// Starts a server whose files lie in a directory, and returns when it is ready.
+    ///
+    /// # Errors
+    /// When it cannot be started, or ends before it is ready; its log is in `nats.log` there.
+    pub fn start(program: &Path, dir: &Path, options: Options) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let (child, ports) = launch(program, dir, &options, Ports::default())?;
+        Ok(Self {
+            program: program.to_owned(),
+            dir: dir.to_owned(),
+            options,
+            ports,
+            child,
+        })
+    }
+
+    /// Where clients connect: `nats://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("nats://{}", self.address())
+    }
+
+    /// Where clients connect: `127.0.0.1:PORT`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.client)
+    }
+
+    /// Where leafnodes connect: `nats://127.0.0.1:PORT`.
+    pub fn leafnode_url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.ports.leafnodes)
+    }
+
+    /// Ends it at once, as a power cut would.
+    ///
+    /// # Errors
+    /// When the system does not let it.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(|_| ())
+    }
+
+    /// Starts it again after [`kill`](Self::kill), on the same ports and the same store.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn restart(&mut self) -> io::Result<()> {
+        let (child, ports) = launch(&self.program, &self.dir, &self.options, self.ports)?;
+        self.child = child;
+        self.ports = ports;
+        Ok(())
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        // It may have been killed already.
+        let _ = self.kill();
+    }
+}
+
+fn launch(
+    program: &Path,
+    dir: &Path,
+    options: &Options,
+    ports: Ports,
+) -> io::Result<(Child, Ports)> {
+    let file = dir.join("nats.conf");
+    fs::write(&file, configuration(dir, options, ports))?;
+    let mut child = Command::new(program)
+        .arg("--config")
+        .arg(&file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let log = child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    let mut log = BufReader::new(log);
+    match wait_until_ready(&mut log) {
+        Ok(ports) => {
+            // It must never wait for somebody to read what it logs.
+            let kept = dir.join("nats.log");
+            thread::spawn(move || {
+                let mut file = fs::OpenOptions::new()
+                    .create(true)
+                    .append(true)
+                    .open(kept)?;
+                io::copy(&mut log, &mut file)
+            });
+            Ok((child, ports))
+        }
+        Err(error) => {
+            child.kill()?;
+            child.wait()?;
+            Err(error)
+        }
+    }
+}
+
+fn configuration(dir: &Path, options: &Options, ports: Ports) -> String {
+    let chosen = |port: u16| if port == 0 { -1 } else { i32::from(port) };
+    let client = format!("listen: \"127.0.0.1:{}\"\n", chosen(ports.client));
+    let jetstream = options.jetstream.then(|| {
+        let store = dir.join("jetstream");
+        format!("jetstream {{ store_dir: \"{}\" }}\n", store.display())
+    });
+    let leafnodes = options.leafnodes.then(|| {
+        let port = chosen(ports.leafnodes);
+        format!("leafnodes {{ listen: \"127.0.0.1:{port}\" }}\n")
+    });
+    [
+        client,
+        jetstream.unwrap_or_default(),
+        leafnodes.unwrap_or_default(),
+        options.more.clone(),
+    ]
+    .concat()
+}
+
+/// Reads its log until it says that it is ready; the ports stand there too.
+fn wait_until_ready(log: &mut impl BufRead) -> io::Result<Ports> {
+    let mut ports = Ports::default();
+    let mut heard = String::new();
+    for line in log.lines() {
+        let line = line?;
+        let port = || line.rsplit(':').next()?.trim().parse::<u16>().ok();
+        if line.contains("Listening for client connections on") {
+            ports.client = port().unwrap_or_default();
+        } else if line.contains("Listening for leafnode connections on") {
+            ports.leafnodes = port().unwrap_or_default();
+        } else if line.contains("Server is ready") {
+            return Ok(ports);
+        }
+        heard.push_str(&line);
+        heard.push('\n');
+    }
+    Err(io::Error::other(format!("nats-server ended:\n{heard}")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn it_comes_back_on_the_ports_it_had() {
+        let Some(program) = program() else { return };
+        let dir = std::env::temp_dir().join(format!("aaa-testing-{}", std::process::id()));
+        let options = Options {
+            jetstream: true,
+            leafnodes: true,
+            more: String::new(),
+        };
+        let mut server = NatsServer::start(&program, &dir, options).unwrap();
+        let (url, leafnodes) = (server.url(), server.leafnode_url());
+        std::net::TcpStream::connect(server.address()).unwrap();
+        server.kill().unwrap();
+        std::net::TcpStream::connect(server.address()).unwrap_err();
+        server.restart().unwrap();
+        assert_eq!((server.url(), server.leafnode_url()), (url, leafnodes));
+        drop(server);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_configuration_it_does_not_take_is_told() {
+        let Some(program) = program() else { return };
+        let dir = std::env::temp_dir().join(format!("aaa-testing-bad-{}", std::process::id()));
+        let options = Options {
+            more: "no_such_setting: 1\n".to_owned(),
+            ..Options::default()
+        };
+        let error = NatsServer::start(&program, &dir, options).err().unwrap();
+        assert!(error.to_string().contains("no_such_setting"), "{error}");
+        fs::remove_dir_all(dir).unwrap();
+    }
+}
