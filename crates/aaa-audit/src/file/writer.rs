@@ -89,6 +89,10 @@ impl Writer {
         self.queue(line, length, answer)?;
         // The thread gives the room back when the line has gone.
         permit.forget();
+        let wake = Wake(&self.shared);
+        // Those whose requests are ready by now put their lines beside this one, so that the thread is woken once for all.
+        tokio::task::yield_now().await;
+        drop(wake);
         answered.await.unwrap_or(Err(SinkError::Closed))
     }
 
@@ -100,11 +104,6 @@ impl Writer {
         queue.batch.lines.extend_from_slice(line);
         queue.batch.waiting.push(answer);
         queue.batch.room += room as usize;
-        let idle = std::mem::take(&mut queue.idle);
-        drop(queue);
-        if idle {
-            self.shared.work.notify_one();
-        }
         Ok(())
     }
 
@@ -129,6 +128,20 @@ impl Queue {
         self.closing = true;
         if !self.ended {
             self.closers.push(ending);
+        }
+    }
+}
+
+/// Wakes the thread in the end, even when whoever waits for it stops waiting.
+struct Wake<'a>(&'a Shared);
+
+impl Drop for Wake<'_> {
+    fn drop(&mut self) {
+        let mut queue = self.0.lock();
+        let idle = std::mem::take(&mut queue.idle);
+        drop(queue);
+        if idle {
+            self.0.work.notify_one();
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::pin::Pin;
@@ -379,6 +379,18 @@ async fn dropping_keeps_what_is_waiting() {
     drop(sink);
     let read = numbers(&reading.join().unwrap());
     assert_eq!(read, (0..300).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_record_that_nobody_waits_for_any_more_is_written_all_the_same() {
+    let dir = TempDir::new().unwrap();
+    let (sink, reader) = hanging(&dir, 1 << 20);
+    sink.write(&numbered(0)).await.unwrap();
+    drop(give(&sink, 1));
+    // The sink lives, so only the line itself ends this.
+    let mut lines = BufReader::new(reader).lines();
+    assert!(lines.next().is_some() && lines.next().is_some());
+    drop(sink);
 }
 
 #[tokio::test]
