@@ -260,7 +260,7 @@ fn follow_tls(tls: &Arc<Tls>, shell: &Shell) -> Follow {
 
 /// Moves what histograms have collected to where it is kept, so that it does not grow between scrapes.
 async fn upkeep(stop: CancellationToken) {
-    const EVERY: Duration = Duration::from_secs(5);
+    const EVERY: Duration = Duration::from_secs(1);
     while stop
         .run_until_cancelled(tokio::time::sleep(EVERY))
         .await
