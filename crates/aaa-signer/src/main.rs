@@ -4,6 +4,9 @@ use std::process::ExitCode;
 
 use aaa_service::shell::{Program, run};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let program = Program {
         name: "aaa-signer",
