@@ -22,6 +22,8 @@ pub mod file;
 pub mod formats;
 pub mod log;
 mod sink;
+pub mod spool;
+pub mod stream;
 mod trail;
 
 pub use sink::{Sink, SinkError, Stored};

@@ -6,9 +6,15 @@ use std::time::Duration;
 use aaa_audit::file::{FileOptions, FileSink, OpenError, parse_mode};
 use aaa_audit::formats::{Format, RequestEncoding};
 use aaa_audit::log::LogSink;
+use aaa_audit::stream::{Health, StreamSink};
 use aaa_audit::{Auditor, Delivery, Sink, Trail};
 
 use crate::config::{Document, Kind, Section, Setting};
+use crate::readiness::ReadyHandle;
+
+mod stream;
+
+pub use stream::{JETSTREAM_AUDITOR, STREAM};
 
 /// The section `logfile_auditor`.
 pub static LOGFILE_AUDITOR: &[Setting] = &[
@@ -59,23 +65,119 @@ pub static LOGFILE_AUDITOR: &[Setting] = &[
         .example("\"2s\""),
 ];
 
-/// The trail that the configuration asks for. What is wrong goes to the document; the trail is not to be used then.
-///
-/// While a configuration is only checked no file is made: one made by whoever checks might not be the service's to write to.
-pub(crate) fn trail(document: &Document, site: &str, checking: bool) -> Trail {
+/// What auditors are told beside their settings.
+pub(crate) struct Given<'a> {
+    /// The name of the site.
+    pub(crate) site: &'a str,
+    /// Whether the configuration is only checked: then no file is made, as one made by whoever checks might not be the service's to
+    /// write to, and no server is reached.
+    pub(crate) checking: bool,
+    /// Makes a condition of the service's readiness.
+    pub(crate) condition: &'a dyn Fn(&str) -> ReadyHandle,
+}
+
+/// The trail that the configuration asks for, and the streams that are to be started with it. What is wrong goes to the document;
+/// the trail is not to be used then.
+pub(crate) fn trail(document: &Document, given: &Given<'_>) -> (Trail, Vec<Start>) {
     let top = document.top();
-    let mut auditors = Vec::new();
+    let (mut auditors, mut starts) = (Vec::new(), Vec::new());
     for name in top.list("auditors") {
         match name.as_str() {
-            "logfile" => auditors.extend(logfile(document, &top, checking)),
-            "jetstream" | "natsstream" => top.problem(
-                "auditors",
-                format!("{name}: this version writes records to a file only; use logfile"),
+            "logfile" => auditors.extend(logfile(document, &top, given.checking)),
+            "jetstream" => jetstream(
+                document,
+                "jetstream_auditor",
+                given,
+                &mut auditors,
+                &mut starts,
             ),
-            _ => top.problem("auditors", "unknown; the one that there is: logfile"),
+            "natsstream" => {
+                top.warn(
+                    "auditors",
+                    "natsstream: NATS Streaming no longer exists; natsstream_auditor is read as jetstream_auditor, and servers must \
+                     be NATS with JetStream",
+                );
+                jetstream(
+                    document,
+                    "natsstream_auditor",
+                    given,
+                    &mut auditors,
+                    &mut starts,
+                );
+            }
+            _ => top.problem("auditors", "unknown; choose from logfile, jetstream"),
         }
     }
-    Trail::new(site, auditors)
+    (Trail::new(given.site, auditors), starts)
+}
+
+/// A stream to start when the service does.
+pub(crate) struct Start {
+    sink: Arc<StreamSink>,
+    delivery: Delivery,
+    condition: Option<ReadyHandle>,
+}
+
+impl Start {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When it is required, and could keep no record.
+    pub(crate) async fn run(self) -> Result<(), String> {
+        match (self.sink.start().await, self.delivery) {
+            (Err(problem), Delivery::Required) => return Err(problem),
+            (Err(problem), Delivery::BestEffort) => {
+                tracing::error!(
+                    problem,
+                    "the audit stream cannot be used; records are missing from it"
+                );
+            }
+            (Ok(()), _) => {}
+        }
+        if let Some(condition) = self.condition {
+            condition.ready();
+        }
+        Ok(())
+    }
+}
+
+fn jetstream(
+    document: &Document,
+    key: &str,
+    given: &Given<'_>,
+    auditors: &mut Vec<Auditor>,
+    starts: &mut Vec<Start>,
+) {
+    let Some(section) = document.section(key, JETSTREAM_AUDITOR) else {
+        let text = "missing; auditors names it, and these are its settings";
+        document.top().problem(key, text);
+        return;
+    };
+    let delivery = delivery(&section);
+    let required = delivery == Delivery::Required && !given.checking;
+    let condition = required.then(|| (given.condition)(key));
+    let spoken = condition.clone();
+    let health: Health = Arc::new(move |problem| match (&spoken, problem) {
+        (Some(condition), None) => condition.ready(),
+        (Some(condition), Some(problem)) => condition.not_ready(problem),
+        (None, _) => {}
+    });
+    let Some(built) = stream::build(&section, given, health) else {
+        return;
+    };
+    auditors.push(built.auditor);
+    starts.extend(built.sink.map(|sink| Start {
+        sink,
+        delivery,
+        condition,
+    }));
+}
+
+fn delivery(section: &Section<'_>) -> Delivery {
+    match section.string("delivery").as_deref() {
+        Some("best_effort") => Delivery::BestEffort,
+        _ => Delivery::Required,
+    }
 }
 
 fn logfile(document: &Document, top: &Section<'_>, checking: bool) -> Option<Auditor> {
@@ -96,10 +198,7 @@ fn logfile(document: &Document, top: &Section<'_>, checking: bool) -> Option<Aud
         sink: sink
             .map_err(|error| section.problem("logfile", error.to_string()))
             .ok()?,
-        delivery: match section.string("delivery").as_deref() {
-            Some("best_effort") => Delivery::BestEffort,
-            _ => Delivery::Required,
-        },
+        delivery: delivery(&section),
         timeout: section
             .duration("timeout")
             .unwrap_or(Duration::from_secs(5)),

@@ -1,3 +1,4 @@
 //! Real servers for tests, started on ports that the kernel gives, in directories of the test's own. Only ever a dev-dependency.
 
 pub mod nats;
+pub mod proxy;

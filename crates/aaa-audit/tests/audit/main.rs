@@ -12,4 +12,5 @@ mod file;
 mod fixtures;
 mod formats;
 mod properties;
+mod stream;
 mod trail;

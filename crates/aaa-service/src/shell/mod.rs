@@ -158,8 +158,17 @@ impl Shell {
         if let Some(trail) = &self.trail {
             return Arc::clone(trail);
         }
-        let trail = Arc::new(crate::audit::trail(document, &self.site, self.checking));
+        let given = crate::audit::Given {
+            site: &self.site,
+            checking: self.checking,
+            condition: &|name| self.readiness.register(name),
+        };
+        let (trail, starts) = crate::audit::trail(document, &given);
+        let trail = Arc::new(trail);
         self.trail = Some(Arc::clone(&trail));
+        for start in starts {
+            self.on_start("auditors", move || start.run());
+        }
         let (reopened, closed) = (Arc::clone(&trail), Arc::clone(&trail));
         self.on_reopen("auditors", move || {
             reopened.reopen().map_err(|error| error.to_string())

@@ -17,6 +17,7 @@ mod login;
 mod prompt;
 mod serve;
 mod sign;
+mod stream;
 mod support;
 mod token;
 mod verify;

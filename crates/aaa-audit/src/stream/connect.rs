@@ -1,0 +1,188 @@
+//! How to reach a NATS server, and who to be there.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aaa_core::secret::Secret;
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+
+/// The longest pause between two attempts to connect.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// A connection as configured.
+#[derive(Clone)]
+pub struct Connection {
+    /// Where servers are: `nats://host:port`, at least one.
+    pub servers: Vec<String>,
+    /// What the server is told about who this is.
+    pub login: Login,
+    /// How the connection is protected.
+    pub tls: Tls,
+    /// The name that the server lists.
+    pub name: String,
+}
+
+/// Who to be.
+#[derive(Clone, Default)]
+pub enum Login {
+    /// Nobody in particular.
+    #[default]
+    Anonymous,
+    /// A user with a password.
+    Password(String, Secret<String>),
+    /// Whoever knows this token.
+    Token(Secret<String>),
+    /// The holder of this seed (`SU…`).
+    Nkey(Secret<String>),
+    /// The user of a credentials file, as `nsc` writes it: its content.
+    Credentials(Secret<String>),
+}
+
+/// How a connection is protected.
+#[derive(Clone, Default)]
+pub enum Tls {
+    /// As the server wants it, with the authorities of the system.
+    #[default]
+    Usual,
+    /// Always, with authorities and a certificate from files.
+    Files {
+        /// Certificates that the server's must be issued by; those of the system when absent.
+        ca: Option<PathBuf>,
+        /// The certificate and the key to show.
+        certificate: Option<(PathBuf, PathBuf)>,
+    },
+}
+
+impl Connection {
+    /// Connects, and goes on trying in the background when that takes longer. What happens to it later is in the log.
+    ///
+    /// # Errors
+    /// When what is configured cannot be used.
+    pub async fn connect(&self) -> Result<Client, String> {
+        let mut options = base(&self.login)?
+            .name(&self.name)
+            .retry_on_initial_connect()
+            .connection_timeout(Duration::from_secs(5))
+            .reconnect_delay_callback(pause)
+            .event_callback(|event| async move { tell(&event) });
+        options = match &self.tls {
+            Tls::Usual => options,
+            Tls::Files { ca, certificate } => {
+                let mut options = options.require_tls(true);
+                if let Some(ca) = ca {
+                    options = options.add_root_certificates(ca.clone());
+                }
+                if let Some((certificate, key)) = certificate {
+                    options = options.add_client_certificate(certificate.clone(), key.clone());
+                }
+                options
+            }
+        };
+        options
+            .connect(self.servers.clone())
+            .await
+            .map_err(|error| error.to_string())
+    }
+}
+
+fn base(login: &Login) -> Result<ConnectOptions, String> {
+    let options = ConnectOptions::new();
+    Ok(match login {
+        Login::Anonymous => options,
+        Login::Password(user, password) => {
+            options.user_and_password(user.clone(), password.expose().clone())
+        }
+        Login::Token(token) => options.token(token.expose().clone()),
+        Login::Nkey(seed) => options.nkey(seed.expose().clone()),
+        Login::Credentials(content) => options
+            .credentials(content.expose())
+            .map_err(|_| "these are no credentials as nsc writes them".to_owned())?,
+    })
+}
+
+/// Whether a server can be named so.
+///
+/// # Errors
+/// Why not. A password in it would be told to whoever reads the log, so there may be none.
+pub fn check_server(address: &str) -> Result<(), String> {
+    let scheme = address.split_once("://").map(|(scheme, _)| scheme);
+    if address.contains('@') {
+        return Err(
+            "an address has no user and password in it; they have settings of their own".to_owned(),
+        );
+    }
+    match address.parse::<ServerAddr>() {
+        Ok(server)
+            if !server.host().is_empty() && matches!(scheme, None | Some("nats" | "tls")) =>
+        {
+            Ok(())
+        }
+        _ => Err(format!(
+            "{address:?} is no address such as nats://host:4222"
+        )),
+    }
+}
+
+/// Longer after each attempt, and not for all services of a site at the same time.
+fn pause(attempts: usize) -> Duration {
+    let doublings = u32::try_from(attempts.min(8)).unwrap_or(8);
+    jittered(LONGEST_PAUSE.min(Duration::from_millis(50) * 2_u32.pow(doublings)))
+}
+
+/// Between half of a duration and all of it.
+pub(super) fn jittered(longest: Duration) -> Duration {
+    let mut byte = [0_u8];
+    // Without randomness it is the longest.
+    let random = aws_lc_rs::rand::fill(&mut byte).map_or(255, |()| byte[0]);
+    longest / 2 + longest / 2 * u32::from(random) / 255
+}
+
+fn tell(event: &Event) {
+    match event {
+        Event::Connected => tracing::info!("connected to NATS"),
+        Event::Disconnected => tracing::warn!("the connection to NATS is lost; trying again"),
+        Event::ServerError(error) => tracing::error!(%error, "the NATS server objects"),
+        Event::ClientError(error) => tracing::warn!(%error, "NATS"),
+        other => tracing::info!(event = %other, "NATS"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_limit_and_differ() {
+        for attempts in [0, 1, 5, 100, usize::MAX] {
+            assert!(pause(attempts) <= LONGEST_PAUSE);
+        }
+        assert!(pause(0) < Duration::from_millis(51));
+        assert!(pause(100) >= LONGEST_PAUSE / 2);
+        let many: std::collections::HashSet<Duration> = (0..100).map(|_| pause(100)).collect();
+        assert!(many.len() > 1);
+    }
+
+    #[test]
+    fn addresses_hold_no_secret() {
+        for good in [
+            "nats://a.example.net:4222",
+            "tls://a:4222",
+            "a.example.net:4222",
+            "a",
+        ] {
+            check_server(good).unwrap();
+        }
+        for bad in [
+            "",
+            "http://a:4222",
+            "nats://bob:secret@a:4222",
+            "nats://token@a:4222",
+        ] {
+            let problem = check_server(bad).unwrap_err();
+            assert!(
+                !problem.contains("secret") && !problem.contains("token@"),
+                "{problem}"
+            );
+        }
+    }
+}

@@ -1,0 +1,467 @@
+//! Takes records to the stream, and to the spool when that does not work.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::jetstream::context::{ContextBuilder, PublishAckFuture, PublishErrorKind};
+use async_nats::jetstream::{Context, message::PublishMessage};
+use metrics::{Counter, Gauge};
+use tokio::sync::{Mutex, Notify};
+use tokio::task::JoinHandle;
+
+use super::connect::{Connection, jittered};
+use super::{Health, StreamOptions, StreamSink, Wanted};
+use crate::sink::SinkError;
+use crate::spool::{Entry, Spool, SpoolError};
+
+/// How long starting waits for the server.
+const STARTING: Duration = Duration::from_secs(5);
+/// Entries that are delivered together.
+const BATCH: usize = 512;
+/// The pauses between attempts to deliver.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// What a message needs beside the record: its headers.
+const HEADERS: usize = 256;
+
+pub(super) struct Courier {
+    connection: Connection,
+    wanted: Wanted,
+    ack_timeout: Duration,
+    spool: Option<Spool>,
+    jetstream: OnceLock<Context>,
+    /// Which way records go. Who holds it is the only one to send any off, so their order is that of taking it.
+    way: Mutex<Way>,
+    meter: Meter,
+    health: Health,
+    /// Whether the last word to `health` was a problem.
+    alarmed: AtomicBool,
+    /// The task that delivers what waits, while there is one.
+    mending: StdMutex<Option<JoinHandle<()>>>,
+    /// Told when that is to end.
+    closing: Notify,
+}
+
+/// Which way records go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// To the stream.
+    Straight,
+    /// To the spool, which is being delivered; without one, nowhere until the stream is back.
+    Waiting,
+    /// Nowhere any more.
+    Closed,
+}
+
+/// Why the stream did not take a record.
+#[derive(Debug)]
+enum Refused {
+    /// It may take it later.
+    ForNow(String),
+    /// It takes no record as long as this.
+    TooLong(usize),
+}
+
+impl Courier {
+    pub(super) fn new(options: StreamOptions) -> Self {
+        Self {
+            meter: Meter::new(&options.site),
+            connection: options.connection,
+            wanted: options.stream,
+            ack_timeout: options.ack_timeout,
+            spool: options.spool,
+            jetstream: OnceLock::new(),
+            way: Mutex::new(Way::Waiting),
+            health: options.on_health,
+            alarmed: AtomicBool::new(false),
+            mending: StdMutex::default(),
+            closing: Notify::new(),
+        }
+    }
+
+    pub(super) async fn start(self: &Arc<Self>) -> Result<(), String> {
+        let client = self.connection.connect().await?;
+        let context = ContextBuilder::new()
+            .timeout(self.ack_timeout.max(Duration::from_secs(1)))
+            .ack_timeout(self.ack_timeout)
+            .max_ack_inflight(BATCH * 4)
+            .build(client);
+        let jetstream = self.jetstream.get_or_init(|| context);
+        let checked = tokio::time::timeout(STARTING, self.see_to_the_stream(jetstream)).await;
+        let problem = match checked {
+            Ok(Ok(())) => None,
+            Ok(Err(problem)) if jetstream.client().connection_state() == State::Connected => {
+                Some(problem)
+            }
+            _ => {
+                let servers = self.connection.servers.join(", ");
+                Some(format!("no server lets this service in at {servers}"))
+            }
+        };
+        match (&self.spool, problem) {
+            (None, Some(problem)) => return Err(problem),
+            (Some(_), Some(problem)) => {
+                tracing::warn!(
+                    problem,
+                    "the audit stream cannot be used; records go to the spool"
+                );
+            }
+            (_, None) if self.spool.as_ref().is_none_or(|spool| spool.records() == 0) => {
+                *self.way.lock().await = Way::Straight;
+                self.meter.straight.set(1.0);
+                return Ok(());
+            }
+            (_, None) => {}
+        }
+        self.start_mending();
+        Ok(())
+    }
+
+    fn start_mending(self: &Arc<Self>) {
+        let task = tokio::spawn(Arc::clone(self).mend());
+        *self.mending() = Some(task);
+    }
+
+    fn mending(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.mending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn see_to_the_stream(&self, jetstream: &Context) -> Result<(), String> {
+        let checked = self.wanted.check(jetstream).await?;
+        for warning in checked.warnings {
+            tracing::warn!(stream = checked.name, "the audit stream {warning}");
+        }
+        Ok(())
+    }
+
+    /// Keeps a record, in the stream or in the spool.
+    pub(super) async fn take(self: Arc<Self>, entry: Entry) -> Result<(), SinkError> {
+        let mut way = self.way.lock().await;
+        let refused = match *way {
+            Way::Closed => return Err(SinkError::Closed),
+            Way::Waiting => None,
+            Way::Straight => match self.publish(&entry).await {
+                Ok(ack) => {
+                    drop(way);
+                    let acknowledged = self.acknowledged(ack).await;
+                    way = self.way.lock().await;
+                    match acknowledged {
+                        Ok(()) => {
+                            self.meter.delivered.increment(1);
+                            return Ok(());
+                        }
+                        Err(refused) => Some(refused),
+                    }
+                }
+                Err(refused) => Some(refused),
+            },
+        };
+        if let Some(refused) = &refused {
+            if let Refused::TooLong(limit) = refused {
+                return Err(SinkError::failed(format!(
+                    "a record of {} bytes is longer than the server's max_payload of {limit}",
+                    entry.line.len()
+                )));
+            }
+            self.turn(&mut way, refused);
+        }
+        let Some(spool) = &self.spool else {
+            let why = refused.map_or("the audit stream is away".to_owned(), |r| r.words());
+            return Err(SinkError::failed(why));
+        };
+        if *way == Way::Closed {
+            return Err(SinkError::Closed);
+        }
+        let kept = spool.push(&entry).await;
+        drop(way);
+        let outcome = match kept {
+            Ok(kept) => kept.wait().await,
+            Err(error) => Err(error),
+        };
+        self.meter.spool(spool);
+        outcome.map_err(|error| self.not_spooled(&error))?;
+        self.all_clear();
+        Ok(())
+    }
+
+    /// From now on records wait, until the stream takes them again.
+    fn turn(self: &Arc<Self>, way: &mut Way, why: &Refused) {
+        if *way != Way::Straight {
+            return;
+        }
+        *way = Way::Waiting;
+        self.meter.straight.set(0.0);
+        let problem = why.words();
+        if self.spool.is_some() {
+            tracing::error!(
+                problem,
+                "the audit stream does not take records; they go to the spool"
+            );
+        } else {
+            tracing::error!(
+                problem,
+                "the audit stream does not take records, and there is no spool"
+            );
+            self.alarm(problem);
+        }
+        self.start_mending();
+    }
+
+    fn not_spooled(&self, error: &SpoolError) -> SinkError {
+        self.alarm(error.to_string());
+        SinkError::failed(error.to_string())
+    }
+
+    /// Records cannot be kept.
+    fn alarm(&self, problem: String) {
+        self.alarmed.store(true, Ordering::Relaxed);
+        self.meter.alarm.set(1.0);
+        (self.health)(Some(problem));
+    }
+
+    /// Records can be kept.
+    fn all_clear(&self) {
+        // Reading first leaves the line that all cores share alone as long as nothing fails.
+        if self.alarmed.load(Ordering::Relaxed) && self.alarmed.swap(false, Ordering::Relaxed) {
+            self.meter.alarm.set(0.0);
+            (self.health)(None);
+        }
+    }
+
+    async fn publish(&self, entry: &Entry) -> Result<PublishAckFuture, Refused> {
+        let jetstream = self
+            .jetstream
+            .get()
+            .ok_or_else(|| Refused::ForNow("the audit stream is not connected".to_owned()))?;
+        let client = jetstream.client();
+        if client.connection_state() != State::Connected {
+            return Err(Refused::ForNow(
+                "no connection to the audit stream".to_owned(),
+            ));
+        }
+        let limit = client.server_info().max_payload;
+        if limit > 0 && entry.line.len() + HEADERS > limit {
+            return Err(Refused::TooLong(limit));
+        }
+        let message = PublishMessage::build()
+            .message_id(&entry.id)
+            .payload(entry.line.clone());
+        let sent = jetstream
+            .send_publish(self.wanted.topic.clone(), message)
+            .await;
+        sent.map_err(|error| Refused::ForNow(error.to_string()))
+    }
+
+    async fn acknowledged(&self, ack: PublishAckFuture) -> Result<(), Refused> {
+        match ack.await {
+            Ok(ack)
+                if self
+                    .wanted
+                    .name
+                    .as_ref()
+                    .is_none_or(|name| *name == ack.stream) =>
+            {
+                Ok(())
+            }
+            Ok(ack) => Err(Refused::ForNow(format!(
+                "the stream {} acknowledged, not {}",
+                ack.stream,
+                self.wanted.name.as_deref().unwrap_or_default()
+            ))),
+            Err(error) if error.kind() == PublishErrorKind::StreamNotFound => Err(Refused::ForNow(
+                format!("no stream has the subject {}", self.wanted.topic),
+            )),
+            Err(error) => Err(Refused::ForNow(error.to_string())),
+        }
+    }
+
+    /// Delivers what waits, until nothing does and records can go straight again.
+    async fn mend(self: Arc<Self>) {
+        let mut pause = SHORTEST_PAUSE;
+        while *self.way.lock().await == Way::Waiting {
+            match self.deliver().await {
+                Ok(()) => pause = SHORTEST_PAUSE,
+                Err(problem) => {
+                    tracing::debug!(problem, "the audit stream still does not take records");
+                    self.look_at_the_spool().await;
+                    let closed = self.closing.notified();
+                    let _ = tokio::time::timeout(jittered(pause), closed).await;
+                    pause = LONGEST_PAUSE.min(pause * 2);
+                }
+            }
+        }
+    }
+
+    /// While nothing can be kept nobody may ask for anything to be: so it is tried here whether the spool works again.
+    async fn look_at_the_spool(&self) {
+        if let Some(spool) = self
+            .spool
+            .as_ref()
+            .filter(|_| self.alarmed.load(Ordering::Relaxed))
+            && spool.works().await.is_ok()
+        {
+            self.all_clear();
+        }
+    }
+
+    /// Delivers the oldest entries of the spool; when there are none, records go straight again.
+    async fn deliver(&self) -> Result<(), String> {
+        let jetstream = self.jetstream.get().ok_or("not connected")?;
+        let Some(spool) = &self.spool else {
+            self.see_to_the_stream(jetstream).await?;
+            self.go_straight().await;
+            return Ok(());
+        };
+        let entries = spool
+            .read(BATCH)
+            .await
+            .map_err(|error| Self::unreadable(&error))?;
+        if entries.is_empty() {
+            self.see_to_the_stream(jetstream).await?;
+            self.go_straight().await;
+            return Ok(());
+        }
+        let (delivered, problem) = self.deliver_all(&entries).await;
+        let done = entries.get(..delivered).unwrap_or_default();
+        spool.release(done).await;
+        self.meter.delivered.increment(done.len() as u64);
+        self.meter.spool(spool);
+        match problem {
+            None => Ok(()),
+            Some(Refused::TooLong(limit)) => {
+                let text = format!(
+                    "a spooled record is longer than the server's max_payload of {limit}; nothing is delivered until that is raised"
+                );
+                tracing::error!("{text}");
+                Err(text)
+            }
+            Some(refused) => {
+                // A stream that was deleted is made again.
+                self.see_to_the_stream(jetstream).await?;
+                Err(refused.words())
+            }
+        }
+    }
+
+    /// How many of these the stream has, from the first one on, and what it said of the next.
+    async fn deliver_all(&self, entries: &[Entry]) -> (usize, Option<Refused>) {
+        let mut acks = Vec::with_capacity(entries.len());
+        let mut problem = None;
+        for entry in entries {
+            match self.publish(entry).await {
+                Ok(ack) => acks.push(ack),
+                Err(refused) => {
+                    problem = Some(refused);
+                    break;
+                }
+            }
+        }
+        let mut delivered = 0;
+        for ack in acks {
+            if let Err(refused) = self.acknowledged(ack).await {
+                return (delivered, Some(refused));
+            }
+            delivered += 1;
+        }
+        (delivered, problem)
+    }
+
+    async fn go_straight(&self) {
+        let mut way = self.way.lock().await;
+        // Whoever adds to the spool holds the way, so it stays empty.
+        let nothing_waits = self.spool.as_ref().is_none_or(|spool| spool.records() == 0);
+        if *way == Way::Waiting && nothing_waits {
+            *way = Way::Straight;
+            self.meter.straight.set(1.0);
+            self.all_clear();
+            tracing::info!("the audit stream takes records again; none waits");
+        }
+    }
+
+    fn unreadable(error: &SpoolError) -> String {
+        tracing::error!(%error, "the audit spool cannot be delivered");
+        error.to_string()
+    }
+
+    /// Takes no more; what waits stays in the spool.
+    pub(super) async fn close(&self) {
+        *self.way.lock().await = Way::Closed;
+        self.closing.notify_one();
+        let mending = self.mending().take();
+        if let Some(task) = mending {
+            // It ends with the batch that it has; a panic of its own has ended it already.
+            let _panicked = task.await;
+        }
+        // Everything else was acknowledged, or is in the spool: the connection has nothing to finish.
+    }
+}
+
+impl Refused {
+    fn words(&self) -> String {
+        match self {
+            Self::ForNow(why) => why.clone(),
+            Self::TooLong(limit) => format!("longer than max_payload ({limit})"),
+        }
+    }
+}
+
+/// What is counted.
+struct Meter {
+    /// Whether records go straight to the stream.
+    straight: Gauge,
+    /// Records that the stream has acknowledged.
+    delivered: Counter,
+    /// What waits.
+    records: Gauge,
+    bytes: Gauge,
+    /// Whether records can be kept neither here nor there.
+    alarm: Gauge,
+}
+
+impl Meter {
+    fn new(site: &str) -> Self {
+        metrics::describe_gauge!(
+            STRAIGHT,
+            "Whether records go to the stream at once (1), or wait (0)"
+        );
+        metrics::describe_counter!(DELIVERED, "Records that the stream has acknowledged");
+        metrics::describe_gauge!(RECORDS, "Records that wait in the spool");
+        metrics::describe_gauge!(
+            BYTES,
+            metrics::Unit::Bytes,
+            "What the spool takes up on disk"
+        );
+        metrics::describe_gauge!(
+            ALARM,
+            "Whether records can be kept neither in the stream nor in the spool (1): nothing is signed then"
+        );
+        let labels = [
+            ("site", site.to_owned()),
+            ("auditor", StreamSink::NAME.to_owned()),
+        ];
+        Self {
+            straight: metrics::gauge!(STRAIGHT, &labels),
+            delivered: metrics::counter!(DELIVERED, &labels),
+            records: metrics::gauge!(RECORDS, &labels),
+            bytes: metrics::gauge!(BYTES, &labels),
+            alarm: metrics::gauge!(ALARM, &labels),
+        }
+    }
+
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "metrics are floating-point numbers"
+    )]
+    fn spool(&self, spool: &Spool) {
+        self.records.set(spool.records() as f64);
+        self.bytes.set(spool.bytes() as f64);
+    }
+}
+
+const STRAIGHT: &str = "choria_aaa_audit_stream_up";
+const DELIVERED: &str = "choria_aaa_audit_stream_delivered";
+const RECORDS: &str = "choria_aaa_audit_spool_records";
+const BYTES: &str = "choria_aaa_audit_spool_bytes";
+const ALARM: &str = "choria_aaa_audit_alarm";

@@ -1,0 +1,104 @@
+//! The auditor `jetstream`: records published to a NATS stream, and a spool on disk for when that does not work.
+//!
+//! A record is kept when the stream has acknowledged it, or when it is on disk in the spool. Each is published under its own id
+//! (`Nats-Msg-Id`), so what is published again because an acknowledgement was lost is stored once (within the stream's duplicate
+//! window; readers tell the rest apart by the id).
+//!
+//! While all is well records go straight to the stream. The first that is not acknowledged goes to the spool, and so does everything
+//! after it, behind it: from then on one task delivers the spool in order, and when it is empty records go straight again.
+
+mod check;
+mod connect;
+mod courier;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aaa_core::audit::Record;
+use async_trait::async_trait;
+
+pub use check::{Checked, Creation, Wanted};
+pub use connect::{Connection, Login, Tls, check_server};
+use courier::Courier;
+
+use crate::formats::Formatter;
+use crate::sink::{Sink, SinkError, Stored};
+use crate::spool::{Entry, Spool};
+
+/// What a stream of records needs to know.
+pub struct StreamOptions {
+    /// The name of the site, for metrics.
+    pub site: String,
+    /// Where the server is.
+    pub connection: Connection,
+    /// The stream.
+    pub stream: Wanted,
+    /// How records are written.
+    pub formatter: Formatter,
+    /// Where records wait that cannot be delivered; without it they are refused.
+    pub spool: Option<Spool>,
+    /// How long an acknowledgement is waited for.
+    pub ack_timeout: Duration,
+    /// Hears whether records can be kept: what is wrong, or `None`.
+    pub on_health: Health,
+}
+
+/// Hears whether records can be kept: what is wrong, or `None`.
+pub type Health = Arc<dyn Fn(Option<String>) + Send + Sync>;
+
+/// The auditor `jetstream`.
+pub struct StreamSink {
+    formatter: Formatter,
+    courier: Arc<Courier>,
+}
+
+impl StreamSink {
+    /// The name of this auditor, in settings and metrics.
+    pub const NAME: &'static str = "jetstream";
+
+    /// A sink that is not connected yet: see [`start`](Self::start).
+    pub fn new(options: StreamOptions) -> Self {
+        Self {
+            formatter: options.formatter,
+            courier: Arc::new(Courier::new(options)),
+        }
+    }
+
+    /// Connects, sees to the stream, and begins to deliver what the spool holds.
+    ///
+    /// # Errors
+    /// When records could not be kept now: neither in the stream, nor in a spool.
+    pub async fn start(&self) -> Result<(), String> {
+        self.courier.start().await
+    }
+}
+
+#[async_trait]
+impl Sink for StreamSink {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    async fn write(&self, record: &Arc<Record>) -> Result<Stored, SinkError> {
+        let Some(mut line) = self.formatter.line(record) else {
+            return Ok(Stored::NotCarried);
+        };
+        // A message needs no line end.
+        line.pop();
+        let entry = Entry {
+            id: record.id.clone(),
+            line: line.into(),
+        };
+        let courier = Arc::clone(&self.courier);
+        // On its own: once it is taken on, a record is kept whether or not anybody waits for that.
+        let kept = tokio::spawn(async move { courier.take(entry).await });
+        match kept.await {
+            Ok(outcome) => outcome.map(|()| Stored::Kept),
+            Err(_) => Err(SinkError::failed("keeping the record was broken off")),
+        }
+    }
+
+    async fn close(&self) {
+        self.courier.close().await;
+    }
+}

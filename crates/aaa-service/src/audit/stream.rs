@@ -1,0 +1,283 @@
+//! The settings of `jetstream_auditor`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aaa_audit::formats::{Format, Formatter, RequestEncoding};
+use aaa_audit::log::LogSink;
+use aaa_audit::spool::{Opened, Spool};
+use aaa_audit::stream::{
+    Connection, Creation, Health, Login, StreamOptions, StreamSink, Tls, Wanted, check_server,
+};
+use aaa_audit::{Auditor, Delivery, Sink};
+use aaa_core::secret::Secret;
+
+use super::{Given, delivery};
+use crate::config::{Kind, Section, Setting};
+
+/// The section `jetstream_auditor`.
+pub static JETSTREAM_AUDITOR: &[Setting] = &[
+    Setting::new("servers", Kind::Words, "Where NATS is, as `nats://host:port` or `tls://host:port`; the first that answers is used.")
+        .example("\"nats://a.example.net:4222,nats://b.example.net:4222\""),
+    Setting::new("topic", Kind::Text, "The subject that records are published on.").example("\"audit.london\""),
+    Setting::new("stream", Kind::Section, "The stream that keeps them; when absent, whichever has the topic.")
+        .example("{\"name\": \"AUDIT\", \"replicas\": 3}"),
+    Setting::new("cluster_id", Kind::Obsolete("NATS Streaming had clusters with names, JetStream has not"), "Was the cluster of NATS Streaming."),
+    Setting::new("user", Kind::Text, "The user to be, with `password_file`.").example("\"aaa\""),
+    Setting::new("password_file", Kind::Path, "The file with that user's password.").example("\"/etc/aaa/nats.password\""),
+    Setting::new("token_file", Kind::Path, "The file with a token, where the server wants one.").example("\"/etc/aaa/nats.token\""),
+    Setting::new("nkey_file", Kind::Path, "The file with the seed of a user nkey (`SU…`).").example("\"/etc/aaa/nats.nk\""),
+    Setting::new("credentials", Kind::Path, "A credentials file, as `nsc` writes it.").example("\"/etc/aaa/nats.creds\""),
+    Setting::new("tls_ca", Kind::Path, "Certificates in PEM that the server's must be issued by; those of the system when absent. With it, or a certificate, TLS is required.")
+        .example("\"/etc/aaa/nats-ca.crt\""),
+    Setting::new("tls_certificate", Kind::Path, "The certificate to show to the server, in PEM.").example("\"/etc/aaa/nats.crt\""),
+    Setting::new("tls_key", Kind::Path, "The private key of `tls_certificate`, in PEM.").example("\"/etc/aaa/nats.key\""),
+    Setting::new("spool_dir", Kind::Path, "Where records wait, on disk, while the stream does not take them. Without it nothing is signed in that time. Each service needs its own.")
+        .example("\"/var/lib/aaa/spool\""),
+    Setting::new("spool_max_bytes", Kind::Integer { min: 1 << 20, max: i64::MAX }, "How much the spool may hold, in bytes. When it is full nothing is signed.")
+        .default("1073741824")
+        .example("10737418240"),
+    Setting::new("format", Kind::OneOf(Format::NAMES), "How a record is written: see `logfile_auditor`.")
+        .default("signature_audit")
+        .example("\"choria\""),
+    Setting::new("request_encoding", Kind::OneOf(RequestEncoding::NAMES), "How `signature_audit` holds the request: see `logfile_auditor`.")
+        .default("string")
+        .example("\"object\""),
+    Setting::new("delivery", Kind::OneOf(&["required", "best_effort"]), "Whether a request whose record is kept neither in the stream nor in the spool is refused.")
+        .default("required")
+        .example("\"best_effort\""),
+    Setting::new("timeout", Kind::Duration, "How long it may take until a record is kept, in the stream or in the spool.")
+        .default("5s")
+        .example("\"2s\""),
+    Setting::new("ack_timeout", Kind::Duration, "How long the stream may take to acknowledge a record before it goes to the spool.")
+        .default("1s")
+        .example("\"300ms\""),
+];
+
+/// The section `stream` in it.
+pub static STREAM: &[Setting] = &[
+    Setting::new("name", Kind::Text, "Its name.").example("\"AUDIT\""),
+    Setting::new("create", Kind::Bool, "Whether it is made when it is not there.").default("true").example("false"),
+    Setting::new("replicas", Kind::Integer { min: 1, max: 5 }, "How many servers keep a copy. With one, an acknowledged record can be lost with its disk.")
+        .default("1")
+        .example("3"),
+    Setting::new("max_age", Kind::Duration, "How long records stay; for ever when absent.").example("\"8760h\""),
+    Setting::new("max_bytes", Kind::Integer { min: 1 << 20, max: i64::MAX }, "How much it holds, in bytes; without limit when absent. A full stream takes no more: it never drops what it has.")
+        .example("107374182400"),
+];
+
+/// An auditor of records in a stream, and what is to be started for it.
+pub(super) struct Built {
+    pub(super) auditor: Auditor,
+    pub(super) sink: Option<Arc<StreamSink>>,
+}
+
+/// Reads a section; what is wrong goes to the document. While a configuration is only checked nothing is made or reached.
+pub(super) fn build(section: &Section<'_>, given: &Given<'_>, health: Health) -> Option<Built> {
+    let servers = servers(section);
+    section.require("servers");
+    let topic = section.required_string("topic");
+    let login = login(section);
+    let tls = tls(section);
+    let stream = wanted(section, topic.clone().unwrap_or_default());
+    let format = Format::parse(&section.string("format")?).ok()?;
+    let request_encoding = RequestEncoding::parse(&section.string("request_encoding")?).ok()?;
+    let timeout = section
+        .duration("timeout")
+        .unwrap_or(Duration::from_secs(5));
+    let ack_timeout = section
+        .duration("ack_timeout")
+        .unwrap_or(Duration::from_secs(1));
+    if ack_timeout.is_zero() || ack_timeout >= timeout {
+        section.problem(
+            "ack_timeout",
+            "must be more than nothing, and less than timeout",
+        );
+    }
+    let delivery = delivery(section);
+    let spool = spool(section, given.checking);
+    let (topic, login, tls) = (topic?, login?, tls?);
+    if given.checking || servers.is_empty() {
+        let sink = Arc::new(LogSink);
+        let auditor = Auditor {
+            sink,
+            delivery,
+            timeout,
+        };
+        return Some(Built {
+            auditor,
+            sink: None,
+        });
+    }
+    let sink = Arc::new(StreamSink::new(StreamOptions {
+        site: given.site.to_owned(),
+        connection: Connection {
+            servers,
+            login,
+            tls,
+            name: format!("aaa {} {topic}", given.site),
+        },
+        stream,
+        formatter: Formatter {
+            format,
+            request_encoding,
+        },
+        spool,
+        ack_timeout,
+        on_health: health,
+    }));
+    let auditor = Auditor {
+        sink: Arc::clone(&sink) as Arc<dyn Sink>,
+        delivery,
+        timeout,
+    };
+    Some(Built {
+        auditor,
+        sink: Some(sink),
+    })
+}
+
+fn servers(section: &Section<'_>) -> Vec<String> {
+    let servers = section.list("servers");
+    for problem in servers
+        .iter()
+        .filter_map(|server| check_server(server).err())
+    {
+        section.problem("servers", problem);
+    }
+    servers
+}
+
+fn wanted(section: &Section<'_>, topic: String) -> Wanted {
+    let Some(stream) = section.section("stream", STREAM) else {
+        return Wanted {
+            topic,
+            ..Wanted::default()
+        };
+    };
+    let creation = Creation {
+        replicas: stream
+            .integer("replicas")
+            .and_then(|n| usize::try_from(n).ok())
+            .unwrap_or(1),
+        max_age: stream.duration("max_age").unwrap_or_default(),
+        max_bytes: stream.integer("max_bytes").unwrap_or(-1),
+    };
+    Wanted {
+        name: stream.required_string("name"),
+        topic,
+        create: stream.boolean("create").then_some(creation),
+    }
+}
+
+/// The one way to log in that is configured.
+fn login(section: &Section<'_>) -> Option<Login> {
+    const WAYS: [&str; 4] = ["user", "token_file", "nkey_file", "credentials"];
+    let chosen: Vec<&str> = WAYS.into_iter().filter(|way| section.has(way)).collect();
+    if let [_, second, ..] = chosen.as_slice() {
+        let text = format!(
+            "there is {} already; a server is told one thing",
+            chosen.join(" and ")
+        );
+        section.problem(second, text);
+        return None;
+    }
+    if section.has("password_file") && !section.has("user") {
+        section.problem(
+            "user",
+            "missing; password_file is the password of this user",
+        );
+        return None;
+    }
+    match chosen.first() {
+        None => Some(Login::Anonymous),
+        Some(&"user") => {
+            section.require("password_file");
+            Some(Login::Password(
+                section.string("user")?,
+                secret(section, "password_file")?,
+            ))
+        }
+        Some(&"token_file") => secret(section, "token_file").map(Login::Token),
+        Some(&"nkey_file") => secret(section, "nkey_file").map(Login::Nkey),
+        Some(_) => secret(section, "credentials").map(Login::Credentials),
+    }
+}
+
+/// The content of a file, without the line end that editors leave.
+fn secret(section: &Section<'_>, key: &str) -> Option<Secret<String>> {
+    let content = section.secret_file(key, "a secret for the NATS server")?;
+    let Some(text) = content.text() else {
+        section.problem(key, "is no text");
+        return None;
+    };
+    Some(Secret::new(text.trim_end().to_owned()))
+}
+
+fn tls(section: &Section<'_>) -> Option<Tls> {
+    // Read here, so that what is wrong with a path is told at start and not at each attempt to connect.
+    let _read = section.file("tls_ca", "certificates in PEM");
+    let _read = section.file("tls_certificate", "a certificate in PEM");
+    let _read = section.secret_file("tls_key", "a private key in PEM");
+    let ca = section.path("tls_ca");
+    let certificate = match (section.path("tls_certificate"), section.path("tls_key")) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        (Some(_), None) => {
+            section.problem("tls_key", "missing; it is the key of tls_certificate");
+            return None;
+        }
+        (None, Some(_)) => {
+            section.problem("tls_certificate", "missing; tls_key belongs to it");
+            return None;
+        }
+    };
+    if ca.is_none() && certificate.is_none() {
+        return Some(Tls::Usual);
+    }
+    Some(Tls::Files { ca, certificate })
+}
+
+fn spool(section: &Section<'_>, checking: bool) -> Option<Spool> {
+    let Some(directory) = section.path("spool_dir") else {
+        if delivery(section) == Delivery::Required {
+            section.warn(
+                "spool_dir",
+                "missing: while the stream does not take records, nothing is signed",
+            );
+        }
+        return None;
+    };
+    let bytes = section
+        .integer("spool_max_bytes")
+        .and_then(|n| u64::try_from(n).ok());
+    let opened = if checking {
+        Spool::probe(&directory).map(|()| None)
+    } else {
+        Spool::open(&directory, bytes.unwrap_or(1 << 30)).map(Some)
+    };
+    match opened {
+        Ok(opened) => {
+            let (spool, opened) = opened?;
+            tell(section, &opened);
+            Some(spool)
+        }
+        Err(error) => {
+            section.problem("spool_dir", format!("{}: {error}", directory.display()));
+            None
+        }
+    }
+}
+
+fn tell(section: &Section<'_>, opened: &Opened) {
+    if opened.records > 0 {
+        tracing::info!(records = opened.records, "records wait in the audit spool");
+    }
+    for (path, bytes) in &opened.damaged {
+        let text = format!(
+            "{bytes} bytes that are no record are kept aside in {}",
+            path.display()
+        );
+        section.warn("spool_dir", text);
+    }
+}

@@ -1,0 +1,100 @@
+//! Where records go, as configured.
+
+use aaa_service::config::Document;
+use aaa_service::shell::{self, StartError};
+use aaa_testing::nats::{self, NatsServer};
+use tempfile::TempDir;
+
+use crate::support::{PROGRAM, Signer, admin, document, options};
+
+/// Starts a service whose trail is what this configuration says.
+async fn start(document: Document) -> Result<shell::Running, StartError> {
+    let (signer, _) = Signer::new();
+    shell::start(&PROGRAM, document, options(true), |document, shell| {
+        let _trail = shell.trail(document);
+        document.finish()?;
+        Ok(signer.handlers())
+    })
+    .await
+}
+
+fn configuration(auditor: &str, settings: &str) -> Document {
+    document(&format!(
+        r#"{{"site": "london", "auditors": ["{auditor}"], "{auditor}_auditor": {{{settings}}}}}"#
+    ))
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_with_a_stream_is_told_at_once() {
+    let document = configuration(
+        "jetstream",
+        r#""servers": "nats://bob:secret@a:4222", "user": "aaa", "token_file": "/no/token", "tls_key": "/no/key",
+           "ack_timeout": "9s", "stream": {"replicas": 9}, "spool_dir": "/dev/null/spool", "spool_dirr": 1"#,
+    );
+    let Err(StartError::Configuration(problems)) = start(document).await else {
+        panic!("must not start");
+    };
+    let told = problems.to_string();
+    for key in [
+        "jetstream_auditor.servers",
+        "jetstream_auditor.topic",
+        "jetstream_auditor.token_file",
+        "jetstream_auditor.tls_key",
+        "jetstream_auditor.tls_certificate",
+        "jetstream_auditor.ack_timeout",
+        "jetstream_auditor.stream.replicas",
+        "jetstream_auditor.stream.name",
+        "jetstream_auditor.spool_dir",
+        "did you mean spool_dir",
+    ] {
+        assert!(told.contains(key), "{key} is not in {told}");
+    }
+    assert!(!told.contains("secret@"), "{told}");
+}
+
+/// A port where nobody listens.
+const NOWHERE: &str = r#""servers": "nats://127.0.0.1:1", "topic": "audit""#;
+
+#[tokio::test(start_paused = true)]
+async fn without_a_spool_a_required_stream_must_be_there() {
+    let Err(StartError::Runtime(problem)) = start(configuration("jetstream", NOWHERE)).await else {
+        panic!("must not start");
+    };
+    assert!(problem.contains("nats://127.0.0.1:1"), "{problem}");
+    let wanted = format!(r#"{NOWHERE}, "delivery": "best_effort""#);
+    start(configuration("jetstream", &wanted)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_spool_the_stream_may_come_later() {
+    let dir = TempDir::new().unwrap();
+    let spool = format!(
+        r#"{NOWHERE}, "spool_dir": "{}/spool""#,
+        dir.path().display()
+    );
+    let running = start(configuration("jetstream", &spool)).await.unwrap();
+    assert!(running.readiness().is_ready());
+}
+
+#[tokio::test]
+async fn an_old_site_with_nats_streaming_goes_on_with_jetstream() {
+    let dir = TempDir::new().unwrap();
+    let Some(program) = nats::program() else {
+        return;
+    };
+    let jetstream = nats::Options {
+        jetstream: true,
+        ..nats::Options::default()
+    };
+    let server = NatsServer::start(&program, dir.path(), jetstream).unwrap();
+    let settings = format!(
+        r#""servers": "{}", "topic": "audit", "cluster_id": "old", "stream": {{"name": "AUDIT"}}"#,
+        server.url()
+    );
+    let document = configuration("natsstream", &settings);
+    let running = start(document).await.unwrap();
+    assert!(running.readiness().is_ready());
+    let (_, metrics) = admin(&running, "/metrics").await;
+    let up = r#"choria_aaa_audit_stream_up{site="london",auditor="jetstream"} 1"#;
+    assert!(metrics.contains(up), "{metrics}");
+}
