@@ -230,6 +230,20 @@ impl SignRequest {
         Ok(sign)
     }
 
+    /// A request that came as texts, over the Choria network.
+    ///
+    /// # Errors
+    /// When one of them has not got its form.
+    pub fn from_texts(token: &str, request: &str, signature: &str) -> Result<Self, ApiError> {
+        Ok(Self {
+            token: bounded("token", token, TOKEN_LIMIT)?.to_owned(),
+            request: bounded("request", request, REQUEST_LIMIT)?
+                .as_bytes()
+                .to_vec(),
+            signature: hexadecimal("signature", signature, SIGNATURE_LENGTH)?.to_owned(),
+        })
+    }
+
     /// The form of a request that came as a typed message.
     pub(crate) fn check(message: &crate::grpc::v1::SignRequest) -> Result<(), ApiError> {
         bounded("token", &message.token, TOKEN_LIMIT)?;

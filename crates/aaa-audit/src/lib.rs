@@ -6,6 +6,8 @@
 //!
 //! - [`formats`]: one record as one line, in the formats that tools already read.
 //! - [`file`]: lines appended to a file by a thread of its own, many at a time.
+//! - [`stream`]: records published to a NATS stream, with a [`spool`] on disk for when that does not work.
+//! - [`nats`]: how NATS is reached.
 //! - [`log`]: records as events of the service's own log.
 
 #![cfg_attr(
@@ -21,6 +23,7 @@
 pub mod file;
 pub mod formats;
 pub mod log;
+pub mod nats;
 mod sink;
 pub mod spool;
 pub mod stream;

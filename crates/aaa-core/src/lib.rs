@@ -25,6 +25,7 @@ pub mod filter;
 pub mod id;
 pub mod json;
 pub mod key;
+pub mod network;
 pub mod request;
 pub mod secret;
 pub mod secure_request;

@@ -12,10 +12,11 @@
     )
 )]
 
-mod delegator;
+mod expiry;
 pub mod key_files;
 pub mod keys;
 pub mod meter;
+mod network;
 pub mod pipeline;
 pub mod settings;
 
@@ -29,7 +30,7 @@ use aaa_service::config::{Document, FileContent, MAX_FILE_BYTES, Problems};
 use aaa_service::shell::Shell;
 use arc_swap::ArcSwap;
 
-use crate::delegator::Expiry;
+use crate::expiry::{DELEGATOR, Expiry};
 use crate::key_files::{KeyFiles, KeyProblem, Loaded};
 use crate::meter::Meter;
 use crate::pipeline::{Demands, Pipeline};
@@ -40,7 +41,7 @@ use crate::settings::Settings;
 /// # Errors
 /// Everything that is wrong with its part of the file.
 pub fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, Problems> {
-    let settings = Settings::read(document);
+    let settings = Settings::read(document, shell.clock().now());
     if document.top().string("signer").is_none() {
         return Ok(Handlers::default());
     }
@@ -62,16 +63,20 @@ pub fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, Problem
     document.finish()?;
     let demands = Arc::new(ArcSwap::from_pointee(demands(&settings)));
     reload_demands(shell, &demands);
-    let pipeline = Pipeline {
+    let network = settings.network;
+    let pipeline = Arc::new(Pipeline {
         clock: shell.clock(),
         keys: follow_keys(shell, settings.files, loaded),
         demands,
         trail,
         meter: Meter::new(&site),
         site,
-    };
+    });
+    if let Some(network) = network {
+        network::attach(shell, network, Arc::clone(&pipeline) as _);
+    }
     Ok(Handlers {
-        sign: Some(Arc::new(pipeline)),
+        sign: Some(pipeline),
         login: None,
     })
 }
@@ -93,9 +98,9 @@ fn demands(settings: &Settings) -> Demands {
 
 /// Takes over, on a reload, what is demanded of requests. Where keys and records lie is settled at start.
 fn reload_demands(shell: &mut Shell, demands_in_use: &Arc<ArcSwap<Demands>>) {
-    let demands_in_use = Arc::clone(demands_in_use);
+    let (demands_in_use, clock) = (Arc::clone(demands_in_use), shell.clock());
     shell.on_reload("basicjwt_signer", move |document| {
-        let settings = Settings::read(document);
+        let settings = Settings::read(document, clock.now());
         document.finish()?;
         if let Some(settings) = settings {
             demands_in_use.store(Arc::new(demands(&settings)));
@@ -107,7 +112,7 @@ fn reload_demands(shell: &mut Shell, demands_in_use: &Arc<ArcSwap<Demands>>) {
 /// Uses new keys when their files change and hold good ones; otherwise goes on with the old.
 fn follow_keys(shell: &mut Shell, files: KeyFiles, loaded: Loaded) -> Arc<ArcSwap<keys::Keys>> {
     let clock = shell.clock();
-    let expiry = Expiry::watch(shell, loaded.delegator_expires);
+    let expiry = Expiry::watch(shell, DELEGATOR, loaded.delegator_expires);
     let keys = Arc::new(ArcSwap::from_pointee(loaded.keys));
     let contents: Vec<&FileContent> = loaded.contents.iter().map(AsRef::as_ref).collect();
     let swapped = Arc::clone(&keys);

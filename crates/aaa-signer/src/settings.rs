@@ -7,8 +7,10 @@ use aaa_core::choria_config::ChoriaConfig;
 use aaa_core::request::TimeLimits;
 use aaa_core::token::Rules;
 use aaa_service::config::{Document, FileContent, Kind, MAX_FILE_BYTES, Section, Setting};
+use jiff::Timestamp;
 
 use crate::key_files::{KeyFile, KeyFiles, certificate_of};
+use crate::network;
 
 /// The section `basicjwt_signer`.
 pub static BASICJWT_SIGNER: &[Setting] = &[
@@ -46,10 +48,10 @@ pub static BASICJWT_SIGNER: &[Setting] = &[
     Setting::new(
         "choria_service",
         Kind::Bool,
-        "Whether to sign over the Choria network too, as the service `aaa_signer`.",
+        "Whether to sign over the Choria network that `choria_config` describes, as the service `aaa_signer`. Without `port` it is the only way in.",
     )
     .default("false")
-    .example("false"),
+    .example("true"),
     Setting::new(
         "allow_bearer_tokens",
         Kind::Bool,
@@ -77,6 +79,8 @@ pub static BASICJWT_SIGNER: &[Setting] = &[
 pub struct Settings {
     /// Where its keys are.
     pub files: KeyFiles,
+    /// How it is reached over the Choria network, if it is.
+    pub(crate) network: Option<network::Settings>,
     /// What is demanded of tokens.
     pub rules: Rules,
     /// What is demanded of a request's own times.
@@ -98,7 +102,7 @@ pub enum Authorizer {
 
 impl Settings {
     /// Reads the signer's part of the file; `None` when it has none, or when something in it is wrong (the document says what).
-    pub fn read(document: &Document) -> Option<Self> {
+    pub fn read(document: &Document, now: Timestamp) -> Option<Self> {
         let top = document.top();
         match top.string("signer").as_deref() {
             None => return None,
@@ -115,12 +119,11 @@ impl Settings {
             );
             return None;
         };
-        if section.boolean("choria_service") {
-            section.problem(
-                "choria_service",
-                "this version signs over HTTP and gRPC only; leave it out, or false",
-            );
-        }
+        let choria = choria_config(document);
+        let network = section
+            .boolean("choria_service")
+            .then(|| network::Settings::read(document, choria.as_ref(), now))
+            .flatten();
         // Everything is read before anything is given up, so that all that is wrong is said at once.
         let max_validity = section.required_duration("max_validity");
         let settings = Self {
@@ -130,7 +133,8 @@ impl Settings {
             limits: limits(&section),
             allow_bearer_tokens: section.boolean("allow_bearer_tokens"),
             authorizers: authorizers(&top),
-            files: key_files(document, &section),
+            files: key_files(choria.as_ref(), &section),
+            network,
         };
         max_validity.map(|_| settings)
     }
@@ -170,7 +174,7 @@ fn authorizers(top: &Section<'_>) -> Vec<Authorizer> {
     authorizers
 }
 
-fn key_files(document: &Document, section: &Section<'_>) -> KeyFiles {
+fn key_files(choria: Option<&ChoriaConfig>, section: &Section<'_>) -> KeyFiles {
     let file = |setting| section.path(setting).map(|path| KeyFile { setting, path });
     let listed = section.list("signing_certificates").into_iter();
     let listed = listed.map(|path| KeyFile {
@@ -202,7 +206,7 @@ fn key_files(document: &Document, section: &Section<'_>) -> KeyFiles {
             None
         }
     };
-    let certificate = choria_config(document).as_ref().and_then(certificate_of);
+    let certificate = choria.and_then(certificate_of);
     if delegator.is_none()
         && certificate.is_none()
         && !section.has("signing_token")

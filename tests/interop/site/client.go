@@ -38,6 +38,8 @@ type ClientOptions struct {
 	Service *Service
 	// LoginService is where it logs in instead, when set.
 	LoginService *Service
+	// OverNetwork has its requests signed over the Choria network, by whichever signer takes them there.
+	OverNetwork bool
 	// SelfSigned makes it sign its own requests, which only V2 has and only fleet_management allows.
 	SelfSigned bool
 	// Signer signs instead of the library's own HTTPS signer, when set.
@@ -91,7 +93,10 @@ func (c *Client) settings() settings {
 	}
 	conf["plugin.login.aaasvc.login.url"] = login.LoginURL()
 
-	if !c.opts.SelfSigned {
+	switch {
+	case c.opts.OverNetwork:
+		conf["plugin.choria.security.request_signer.service"] = true
+	case !c.opts.SelfSigned:
 		conf["plugin.choria.security.request_signer.url"] = c.opts.Service.SignURL()
 	}
 

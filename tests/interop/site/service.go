@@ -256,6 +256,15 @@ func (s *Service) Stop() error {
 	}
 }
 
+// Kill ends the service at once, as a power cut would; that is a good end.
+func (s *Service) Kill() error {
+	err := s.cmd.Process.Kill()
+	<-s.exited
+	s.state = nil
+
+	return err
+}
+
 // AuditRecord is a line of the service's logfile auditor in its default format.
 type AuditRecord struct {
 	Action  string `json:"action"`

@@ -48,6 +48,8 @@ type ServiceOptions struct {
 	Authorizer string
 	// AllowBearerTokens makes it sign requests that carry no signature.
 	AllowBearerTokens bool
+	// ChoriaService makes it sign over the Choria network too.
+	ChoriaService bool
 	// NoLogin and NoSigner leave out one of the two halves, as sites that run them apart do.
 	NoLogin  bool
 	NoSigner bool
@@ -165,6 +167,7 @@ func (s *Site) signer(opts ServiceOptions) map[string]any {
 	section := map[string]any{
 		"max_validity":        "2h",
 		"allow_bearer_tokens": opts.AllowBearerTokens,
+		"choria_service":      opts.ChoriaService,
 	}
 
 	switch {

@@ -11,8 +11,8 @@ use metrics::{Counter, Gauge};
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 
-use super::connect::{Connection, jittered};
 use super::{Health, StreamOptions, StreamSink, Wanted};
+use crate::nats::{Connection, jittered};
 use crate::sink::SinkError;
 use crate::spool::{Entry, Spool, SpoolError};
 

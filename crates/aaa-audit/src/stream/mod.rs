@@ -8,7 +8,6 @@
 //! after it, behind it: from then on one task delivers the spool in order, and when it is empty records go straight again.
 
 mod check;
-mod connect;
 mod courier;
 
 use std::sync::Arc;
@@ -18,10 +17,10 @@ use aaa_core::audit::Record;
 use async_trait::async_trait;
 
 pub use check::{Checked, Creation, Wanted};
-pub use connect::{Connection, Login, Tls, check_server};
 use courier::Courier;
 
 use crate::formats::Formatter;
+use crate::nats::Connection;
 use crate::sink::{Sink, SinkError, Stored};
 use crate::spool::{Entry, Spool};
 

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aaa_audit::formats::{Format, Formatter};
+use aaa_audit::nats::{Connection, Login, Tls};
 use aaa_audit::spool::Spool;
-use aaa_audit::stream::{Connection, Creation, Login, StreamOptions, StreamSink, Tls, Wanted};
+use aaa_audit::stream::{Creation, StreamOptions, StreamSink, Wanted};
 use aaa_audit::{Sink as _, SinkError, Stored};
 use aaa_core::audit::Record;
 use aaa_testing::nats::{self, NatsServer};
@@ -73,6 +74,7 @@ impl Site {
                 login: self.login.clone(),
                 tls: Tls::Usual,
                 name: "test".to_owned(),
+                on_state: None,
             },
             stream: Wanted {
                 name: Some(STREAM.to_owned()),

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use aaa_audit::formats::{Format, Formatter, RequestEncoding};
 use aaa_audit::log::LogSink;
+use aaa_audit::nats::{Connection, Login, Tls, check_server};
 use aaa_audit::spool::{Opened, Spool};
-use aaa_audit::stream::{
-    Connection, Creation, Health, Login, StreamOptions, StreamSink, Tls, Wanted, check_server,
-};
+use aaa_audit::stream::{Creation, Health, StreamOptions, StreamSink, Wanted};
 use aaa_audit::{Auditor, Delivery, Sink};
 use aaa_core::secret::Secret;
 
@@ -116,6 +115,7 @@ pub(super) fn build(section: &Section<'_>, given: &Given<'_>, health: Health) ->
             login,
             tls,
             name: format!("aaa {} {topic}", given.site),
+            on_state: None,
         },
         stream,
         formatter: Formatter {

@@ -1,10 +1,12 @@
 //! How to reach a NATS server, and who to be there.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use aaa_core::key::Ed25519Key;
 use aaa_core::secret::Secret;
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{Auth, Client, ConnectOptions, Event, ServerAddr};
 
 /// The longest pause between two attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -20,7 +22,12 @@ pub struct Connection {
     pub tls: Tls,
     /// The name that the server lists.
     pub name: String,
+    /// Hears whether there is a connection.
+    pub on_state: Option<OnState>,
 }
+
+/// Hears whether there is a connection.
+pub type OnState = Arc<dyn Fn(bool) + Send + Sync>;
 
 /// Who to be.
 #[derive(Clone, Default)]
@@ -36,6 +43,16 @@ pub enum Login {
     Nkey(Secret<String>),
     /// The user of a credentials file, as `nsc` writes it: its content.
     Credentials(Secret<String>),
+    /// The bearer of a Choria token.
+    Choria(Arc<Bearer>),
+}
+
+/// Who has a Choria token, and the key that it is bound to.
+pub struct Bearer {
+    /// The token, a JWT.
+    pub token: Secret<String>,
+    /// Its key.
+    pub key: Ed25519Key,
 }
 
 /// How a connection is protected.
@@ -51,6 +68,8 @@ pub enum Tls {
         /// The certificate and the key to show.
         certificate: Option<(PathBuf, PathBuf)>,
     },
+    /// Always, and just so.
+    Given(Box<rustls::ClientConfig>),
 }
 
 impl Connection {
@@ -59,12 +78,16 @@ impl Connection {
     /// # Errors
     /// When what is configured cannot be used.
     pub async fn connect(&self) -> Result<Client, String> {
+        let on_state = self.on_state.clone();
         let mut options = base(&self.login)?
             .name(&self.name)
             .retry_on_initial_connect()
             .connection_timeout(Duration::from_secs(5))
             .reconnect_delay_callback(pause)
-            .event_callback(|event| async move { tell(&event) });
+            .event_callback(move |event| {
+                tell(&event, on_state.as_ref());
+                std::future::ready(())
+            });
         options = match &self.tls {
             Tls::Usual => options,
             Tls::Files { ca, certificate } => {
@@ -77,6 +100,7 @@ impl Connection {
                 }
                 options
             }
+            Tls::Given(config) => options.require_tls(true).tls_client_config(*config.clone()),
         };
         options
             .connect(self.servers.clone())
@@ -97,7 +121,24 @@ fn base(login: &Login) -> Result<ConnectOptions, String> {
         Login::Credentials(content) => options
             .credentials(content.expose())
             .map_err(|_| "these are no credentials as nsc writes them".to_owned())?,
+        Login::Choria(bearer) => {
+            let bearer = Arc::clone(bearer);
+            ConnectOptions::with_auth_callback(move |nonce| {
+                std::future::ready(Ok(bearer.authenticate(&nonce)))
+            })
+        }
     })
+}
+
+impl Bearer {
+    /// What a Choria broker wants to see: the token, and its challenge signed by the token's key.
+    fn authenticate(&self, nonce: &[u8]) -> Auth {
+        let mut auth = Auth::new();
+        auth.token = Some(self.token.expose().clone());
+        auth.jwt = Some(self.token.expose().clone());
+        auth.signature = Some(self.key.sign(nonce).to_vec());
+        auth
+    }
 }
 
 /// Whether a server can be named so.
@@ -130,14 +171,22 @@ fn pause(attempts: usize) -> Duration {
 }
 
 /// Between half of a duration and all of it.
-pub(super) fn jittered(longest: Duration) -> Duration {
+pub(crate) fn jittered(longest: Duration) -> Duration {
     let mut byte = [0_u8];
     // Without randomness it is the longest.
     let random = aws_lc_rs::rand::fill(&mut byte).map_or(255, |()| byte[0]);
     longest / 2 + longest / 2 * u32::from(random) / 255
 }
 
-fn tell(event: &Event) {
+fn tell(event: &Event, on_state: Option<&OnState>) {
+    let connected = match event {
+        Event::Connected => Some(true),
+        Event::Disconnected | Event::Closed => Some(false),
+        _ => None,
+    };
+    if let (Some(on_state), Some(connected)) = (on_state, connected) {
+        on_state(connected);
+    }
     match event {
         Event::Connected => tracing::info!("connected to NATS"),
         Event::Disconnected => tracing::warn!("the connection to NATS is lost; trying again"),
@@ -160,6 +209,19 @@ mod tests {
         assert!(pause(100) >= LONGEST_PAUSE / 2);
         let many: std::collections::HashSet<Duration> = (0..100).map(|_| pause(100)).collect();
         assert!(many.len() > 1);
+    }
+
+    #[test]
+    fn a_choria_token_comes_with_the_challenge_signed() {
+        let key = Ed25519Key::generate().unwrap();
+        let public = key.public();
+        let bearer = Bearer {
+            token: Secret::new("jwt".to_owned()),
+            key,
+        };
+        let auth = bearer.authenticate(b"nonce");
+        assert_eq!(auth.token.as_deref(), Some("jwt"));
+        assert!(public.verify(b"nonce", &auth.signature.unwrap()));
     }
 
     #[test]
