@@ -197,13 +197,11 @@ impl Reader<'_> {
             Some(_) => return self.none(TOKEN, "has expired; the broker lets nobody in with it"),
             None => return self.none(TOKEN, "never expires; the broker lets nobody in with it"),
         };
-        let keys = Ed25519Key::from_seed_file(seed.bytes())
-            .and_then(|login| Ok((login, Ed25519Key::from_seed_file(seed.bytes())?)));
-        let (login, replies) = match keys {
-            Ok(keys) => keys,
+        let key = match Ed25519Key::from_seed_file(seed.bytes()) {
+            Ok(key) => key,
             Err(error) => return self.none(SEED, error),
         };
-        if claims.standard.public_key != login.public().to_hex() {
+        if claims.standard.public_key != key.public().to_hex() {
             return self.none(
                 SEED,
                 "is not the seed of the key that the token is bound to",
@@ -211,12 +209,12 @@ impl Reader<'_> {
         }
         let bearer = Bearer {
             token: token.to_owned().into(),
-            key: login,
+            key: key.clone(),
         };
         Some(Security {
             login: Login::Choria(Arc::new(bearer)),
             tls: tls?,
-            proof: Some((token.to_owned().into(), replies)),
+            proof: Some((token.to_owned().into(), key)),
             expires: Some(expires),
         })
     }

@@ -1,0 +1,14 @@
+//! The signer as a service, made from its configuration.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test that cannot go on should stop"
+)]
+
+mod configuration;
+mod network;
+mod site;
