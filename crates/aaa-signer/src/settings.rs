@@ -124,6 +124,17 @@ impl Settings {
             .boolean("choria_service")
             .then(|| network::Settings::read(document, choria.as_ref(), now))
             .flatten();
+        if network
+            .as_ref()
+            .is_some_and(network::Settings::trusts_any_broker)
+            && section.boolean("allow_bearer_tokens")
+        {
+            section.problem(
+                "allow_bearer_tokens",
+                "whoever stands between signer and broker could take the tokens: set plugin.security.choria.ca in choria_config, or \
+                 leave this out",
+            );
+        }
         // Everything is read before anything is given up, so that all that is wrong is said at once.
         let max_validity = section.required_duration("max_validity");
         let settings = Self {

@@ -29,11 +29,9 @@ pub(super) async fn answer(signer: &dyn SignHandler, context: &Context, call: &C
             Err(error) => unanswered(&error),
         },
         Err(Wrong { code, error }) => {
-            if code != UNKNOWN_ACTION {
-                signer
-                    .malformed(context, call.request.bytes(), &error)
-                    .await;
-            }
+            signer
+                .malformed(context, call.request.bytes(), &error)
+                .await;
             without(code, error.detail().to_owned())
         }
     }

@@ -8,9 +8,11 @@ mod lifecycle;
 mod settings;
 mod tls;
 
+use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use aaa_api::error::ApiError;
 use aaa_api::handler::{Context, Front, SignHandler};
 use aaa_audit::nats::Connection;
 use aaa_core::clock::SharedClock;
@@ -22,7 +24,7 @@ use async_nats::{Client, Message, Subscriber};
 use futures_util::StreamExt as _;
 use jiff::SignedDuration;
 use metrics::{Counter, Gauge};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -35,6 +37,8 @@ pub(crate) use settings::Settings;
 const AGENT: &str = "aaa_signer";
 /// Calls that are worked on at the same time; the others wait in the order they came.
 const AT_ONCE: usize = 128;
+/// Calls that wait for their turn, in one collective.
+const WAITING: usize = 2048;
 /// How often it is told that the service is there.
 const ALIVE: Duration = Duration::from_hours(1);
 /// How long the last messages may take to leave.
@@ -118,41 +122,55 @@ impl Network {
     /// Takes calls until the service is told to stop, and finishes those that have come by then.
     async fn serve(self: Arc<Self>, collective: String, mut calls: Subscriber) {
         let collective: Arc<str> = collective.into();
-        let mut leaving = false;
-        loop {
-            let call = tokio::select! {
+        let mut waiting = VecDeque::new();
+        let (mut leaving, mut ended) = (false, false);
+        while !(ended && waiting.is_empty()) {
+            tokio::select! {
                 () = self.draining.cancelled(), if !leaving => {
                     leaving = true;
                     // What has come is still given out; a server that is away has nothing more to give.
-                    if calls.drain().await.is_err() {
-                        return;
-                    }
-                    continue;
+                    ended = calls.drain().await.is_err();
                 }
-                call = calls.next() => call,
-            };
-            let Some(call) = call else { return };
-            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
-                return;
-            };
-            let (network, collective) = (Arc::clone(&self), Arc::clone(&collective));
-            let request_id = id::at(self.clock.now());
-            let span = tracing::error_span!("request", request_id = request_id);
-            let work = async move {
-                network.answer(&collective, &call, request_id).await;
-                drop(place);
-            };
-            self.tasks.spawn(work.instrument(span));
+                call = calls.next(), if !ended => match call {
+                    Some(call) => {
+                        if queue(&mut waiting, call).is_some() {
+                            self.meter.shed.increment(1);
+                        }
+                    }
+                    None => ended = true,
+                },
+                place = Arc::clone(&self.places).acquire_owned(), if !waiting.is_empty() => {
+                    if let (Ok(place), Some(call)) = (place, waiting.pop_front()) {
+                        self.begin(Arc::clone(&collective), call, place);
+                    }
+                }
+            }
         }
+    }
+
+    fn begin(self: &Arc<Self>, collective: Arc<str>, call: Message, place: OwnedSemaphorePermit) {
+        let network = Arc::clone(self);
+        let request_id = id::at(self.clock.now());
+        let span = tracing::error_span!("request", request_id = request_id);
+        let work = async move {
+            network.answer(&collective, &call, request_id).await;
+            drop(place);
+        };
+        self.tasks.spawn(work.instrument(span));
     }
 
     /// Answers one call.
     async fn answer(&self, collective: &str, message: &Message, request_id: String) {
         self.meter.calls.increment(1);
+        let context = Context::new(request_id, Front::Network);
         let call = match Call::parse(&message.payload, collective, AGENT) {
             Ok(call) => call,
             Err(error) => {
                 self.meter.unreadable.increment(1);
+                let fault = ApiError::malformed(error.to_string());
+                self.signer
+                    .malformed(&context, &message.payload, &fault)
+                    .await;
                 tracing::warn!(%error, collective, "not answered: this is no call to the signer");
                 return;
             }
@@ -162,7 +180,6 @@ impl Network {
             tracing::warn!(collective, "not worked on: its client has stopped waiting");
             return;
         }
-        let context = Context::new(request_id, Front::Network);
         let answer = answer::answer(self.signer.as_ref(), &context, &call).await;
         let Some(reply) = call.reply(&self.replier, &answer, self.clock.now()) else {
             return;
@@ -212,11 +229,24 @@ impl Network {
     }
 }
 
+/// Has a call wait for its turn. When more wait than there is room for, the one that has waited longest is given up: its client is the
+/// likeliest to have gone.
+fn queue<T>(waiting: &mut VecDeque<T>, call: T) -> Option<T> {
+    let given_up = if waiting.len() < WAITING {
+        None
+    } else {
+        waiting.pop_front()
+    };
+    waiting.push_back(call);
+    given_up
+}
+
 /// What is counted on this front.
 struct Meter {
     calls: Counter,
     unreadable: Counter,
     late: Counter,
+    shed: Counter,
     connected: Gauge,
 }
 
@@ -228,6 +258,7 @@ impl Meter {
             "Messages that were no call, or must not be answered where they ask"
         );
         metrics::describe_counter!(LATE, "Calls that had waited longer than their ttl");
+        metrics::describe_counter!(SHED, "Calls that were given up because too many waited");
         metrics::describe_gauge!(
             CONNECTED,
             "Whether the signer is connected to a Choria broker"
@@ -237,6 +268,7 @@ impl Meter {
             calls: metrics::counter!(CALLS, "site" => site.clone()),
             unreadable: metrics::counter!(UNREADABLE, "site" => site.clone()),
             late: metrics::counter!(LATE, "site" => site.clone()),
+            shed: metrics::counter!(SHED, "site" => site.clone()),
             connected: metrics::gauge!(CONNECTED, "site" => site),
         }
     }
@@ -245,4 +277,20 @@ impl Meter {
 const CALLS: &str = "choria_aaa_network_calls";
 const UNREADABLE: &str = "choria_aaa_network_unreadable";
 const LATE: &str = "choria_aaa_network_late";
+const SHED: &str = "choria_aaa_network_shed";
 const CONNECTED: &str = "choria_aaa_network_connected";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_costs_those_who_have_waited_longest() {
+        let mut waiting = VecDeque::new();
+        assert!((0..WAITING).all(|call| queue(&mut waiting, call).is_none()));
+        assert_eq!(queue(&mut waiting, WAITING), Some(0));
+        assert_eq!(queue(&mut waiting, WAITING + 1), Some(1));
+        assert_eq!(waiting.len(), WAITING);
+        assert_eq!(waiting.front(), Some(&2));
+    }
+}

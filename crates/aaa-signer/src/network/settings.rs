@@ -26,6 +26,7 @@ pub(crate) struct Settings {
     pub(super) replier: Replier,
     /// When the server token ends, in unix seconds.
     pub(super) expires: Option<i64>,
+    any_broker: bool,
 }
 
 /// Reads settings of the Choria configuration; what is wrong goes to the document.
@@ -43,6 +44,11 @@ struct Security {
 }
 
 impl Settings {
+    /// Whether the broker's certificate is not verified.
+    pub(crate) fn trusts_any_broker(&self) -> bool {
+        self.any_broker
+    }
+
     /// Reads what the Choria configuration says; `None` when something in it is wrong (the document says what).
     pub(crate) fn read(
         document: &Document,
@@ -84,6 +90,8 @@ impl Settings {
             login: security.login,
             tls: security.tls,
             expires: security.expires,
+            any_broker: config.get("plugin.security.choria.ca").is_none()
+                && config.get("plugin.security.file.ca").is_none(),
         })
     }
 }
