@@ -30,6 +30,7 @@ fn record() -> Arc<Record> {
         caller: Some(CallerId::new("up=alice@example.net")),
         token: None,
         subject: Subject::Sign(Request::parse(REQUEST.as_bytes()).unwrap().into()),
+        action: None,
         outcome: Outcome::Allowed {
             rule: "package.*".to_owned(),
         },

@@ -31,7 +31,7 @@ impl LogSink {
                 (None, Some(reason.as_str()), Some(detail.as_str()))
             }
         };
-        let about = About::of(&record.subject);
+        let about = About::of(record);
         // Fields of type str are escaped by whatever writes the log down; `Display` would not be.
         tracing::info!(
             target: LogSink::TARGET,
@@ -86,8 +86,8 @@ struct About<'a> {
 }
 
 impl<'a> About<'a> {
-    fn of(subject: &'a Subject) -> Self {
-        match subject {
+    fn of(record: &'a Record) -> Self {
+        match &record.subject {
             Subject::Sign(request) => Self {
                 kind: "sign",
                 claimed_caller: Some(request.claimed_caller()),
@@ -95,7 +95,7 @@ impl<'a> About<'a> {
                 sender: Some(request.sender()),
                 collective: Some(request.collective()),
                 agent: Some(request.agent()),
-                action: Some(request.action()),
+                action: Some(record.action_of(request)),
                 ..Self::default()
             },
             Subject::Unreadable { length, digest } => Self {

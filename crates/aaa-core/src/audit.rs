@@ -25,6 +25,8 @@ pub struct Record {
     pub token: Option<String>,
     /// What was asked.
     pub subject: Subject,
+    /// The action that was decided, where it is not the request's own: the name of a Puppet Task that the request runs.
+    pub action: Option<String>,
     /// What was decided.
     pub outcome: Outcome,
 }
@@ -63,6 +65,13 @@ pub enum Outcome {
         /// What a caller in good standing is told.
         detail: String,
     },
+}
+
+impl Record {
+    /// The action that was decided: the task's name, or the action of the request.
+    pub fn action_of<'a>(&'a self, request: &'a Request) -> &'a str {
+        self.action.as_deref().unwrap_or_else(|| request.action())
+    }
 }
 
 impl Outcome {

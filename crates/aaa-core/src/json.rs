@@ -128,7 +128,7 @@ fn position_only(error: &serde_json::Error) -> String {
 }
 
 /// Whether Go's decoder takes the two names for the same member (`encoding/json`, `foldName`).
-fn folds_alike(a: &str, b: &str) -> bool {
+pub fn folds_alike(a: &str, b: &str) -> bool {
     a.chars().map(fold).eq(b.chars().map(fold))
 }
 

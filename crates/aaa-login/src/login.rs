@@ -170,6 +170,7 @@ impl Login {
             subject: Subject::Login {
                 username: username.to_owned(),
             },
+            action: None,
             outcome,
         };
         match self.trail.record(Arc::new(record)).await {

@@ -112,6 +112,7 @@ fn decisions(c: &mut Criterion) {
     let ask = |authorizer: &dyn Authorizer, claims: &ClientClaims| {
         let question = Question {
             request: &request,
+            action: request.action(),
             claims,
             site: "london",
             now,

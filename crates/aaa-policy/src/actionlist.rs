@@ -17,8 +17,11 @@ impl Authorizer for ActionList {
     }
 
     fn authorize(&self, question: &Question<'_>) -> Decision {
-        let request = question.request;
-        decide(&question.claims.agents, request.agent(), request.action())
+        decide(
+            &question.claims.agents,
+            question.request.agent(),
+            question.action,
+        )
     }
 }
 

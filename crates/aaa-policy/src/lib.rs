@@ -20,12 +20,15 @@ use jiff::Timestamp;
 
 pub mod actionlist;
 pub mod rego;
+pub mod tasks;
 
 /// What is asked: may the bearer of these claims send this request, now, through this site?
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     /// The request as the client sent it.
     pub request: &'a Request,
+    /// The action that is asked for: the request's own, or the name of the task that it runs (see [`tasks`]).
+    pub action: &'a str,
     /// The claims of its token, verified.
     pub claims: &'a ClientClaims,
     /// The name of the site whose signer was asked.

@@ -70,6 +70,7 @@ fn policies() {
         );
         let decision = opa.authorize(&aaa_policy::Question {
             request: &request,
+            action: request.action(),
             claims: &claims,
             site: case["site"].as_str().unwrap(),
             now: time,

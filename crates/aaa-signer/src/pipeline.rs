@@ -146,6 +146,7 @@ impl Pipeline {
         exchange: &str,
         claims: Option<&ClientClaims>,
         subject: Subject,
+        action: Option<String>,
         outcome: Outcome,
     ) -> Result<Recorded, AuditError> {
         let time = self.clock.now();
@@ -157,6 +158,7 @@ impl Pipeline {
             caller: claims.map(ClientClaims::caller),
             token: claims.map(|claims| claims.standard.jti.clone()),
             subject,
+            action,
             outcome,
         };
         self.trail.record(Arc::new(record)).await

@@ -20,7 +20,7 @@ pub(super) fn write(out: &mut String, record: &Record) {
             member(out, "caller", caller(record));
             member(out, "sender", request.sender());
             member(out, "agent", request.agent());
-            member(out, "action", request.action());
+            member(out, "action", record.action_of(request));
             match request.body() {
                 Body::Plain => data(out, "null"),
                 Body::Rpc { data: inputs, .. } => data(out, &inputs.to_string()),

@@ -32,7 +32,7 @@ pub(super) fn write(out: &mut String, record: &Record) {
                 caller: caller(record),
                 sender: request.sender(),
                 agent: request.agent(),
-                action: request.action(),
+                action: record.action_of(request),
             };
             match request.body() {
                 Body::Plain => line.write(out, &Value::Null),

@@ -57,6 +57,7 @@ pub(crate) fn record(subject: Subject, caller: Option<&str>, outcome: Outcome) -
         caller: caller.map(CallerId::new),
         token: caller.map(|_| "3MScvzjVPGm6dp1yVYkmWp8kAHL".to_owned()),
         subject,
+        action: None,
         outcome,
     }
 }

@@ -62,7 +62,7 @@ pub(super) fn document(question: &Question<'_>) -> Value {
     };
     NAMES.with(|(input, claim_names)| {
         let members = [
-            Value::from(request.action()),
+            Value::from(question.action),
             Value::from(request.agent()),
             named(claim_names, claims(question.claims)),
             Value::from(request.collective()),

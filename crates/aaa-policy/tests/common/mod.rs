@@ -63,6 +63,7 @@ pub fn bearer(policy: &str) -> ClientClaims {
 pub fn decide(authorizer: &dyn Authorizer, claims: &ClientClaims, request: &Request) -> Decision {
     authorizer.decide(&Question {
         request,
+        action: request.action(),
         claims,
         site: "london",
         now: Timestamp::from_second(1_795_347_603).unwrap(),

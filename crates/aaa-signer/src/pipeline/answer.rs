@@ -27,11 +27,25 @@ pub(super) fn denied(why: &str) -> SignOutcome {
 }
 
 /// `up=bob may not puppet.disable here: needs a fact filter such as country=mt`.
-pub(super) fn may_not(caller: &str, request: &Request, decision: &Decision) -> String {
-    let may_not = format!("{caller} may not {}", request.agent_action());
+pub(super) fn may_not(
+    caller: &str,
+    request: &Request,
+    action: &str,
+    decision: &Decision,
+) -> String {
+    let may_not = format!("{caller} may not {}", named(request, action));
     match decision.explanation() {
         Some(explanation) => format!("{may_not} here: {explanation}"),
         None => may_not,
+    }
+}
+
+/// An action of the agent that the request addresses: `puppet.disable`.
+pub(super) fn named(request: &Request, action: &str) -> String {
+    if action == request.action() {
+        request.agent_action()
+    } else {
+        format!("{}.{action}", request.agent())
     }
 }
 

@@ -13,7 +13,7 @@ use aaa_core::decision::{Decision, Reason};
 use aaa_core::key::{Ed25519Public, KeyError};
 use aaa_core::request::{Request, TimeLimits, Version};
 use aaa_core::token::{self, Rules};
-use aaa_policy::{Authorizer, Question};
+use aaa_policy::{Authorizer, Question, tasks};
 use jiff::Timestamp;
 
 use super::Pipeline;
@@ -41,9 +41,16 @@ pub(super) struct Bound(Known);
 /// A request at a time at which it may be signed.
 pub(super) struct Timely(Known);
 
-/// A request that policy allows.
+/// A request that policy allows, in everything that it needs leave for.
 pub(super) struct Authorized {
     known: Known,
+    granted: Vec<Granted>,
+}
+
+/// Leave for one action, and the rule that gives it.
+struct Granted {
+    /// The action, where it is not the request's own.
+    action: Option<String>,
     rule: String,
 }
 
@@ -63,6 +70,10 @@ pub(super) struct Denied {
     request: Arc<Request>,
     /// Whose token it came with, if that is known.
     claims: Option<token::Verified<ClientClaims>>,
+    /// What it was given leave for before that ended it.
+    granted: Vec<Granted>,
+    /// The action that was refused, where it is not the request's own.
+    action: Option<String>,
     reason: Reason,
     /// Why, for the record and for those who may know.
     why: String,
@@ -129,6 +140,8 @@ impl Received {
                 exchange,
                 request,
                 claims: None,
+                granted: Vec::new(),
+                action: None,
                 reason: Reason::InvalidToken,
                 why: format!("the token is refused: {error}"),
                 tell: false,
@@ -197,7 +210,7 @@ fn unsupported(version: Version) -> &'static str {
 }
 
 impl Timely {
-    /// May the caller make this request? Every authorizer must say so.
+    /// May the caller make this request? Every authorizer must say so, and of the task that it runs, if it runs one, too.
     pub(super) fn authorize(
         self,
         pipeline: &Pipeline,
@@ -206,21 +219,74 @@ impl Timely {
     ) -> Result<Authorized, Denied> {
         let Self(known) = self;
         let started = Instant::now();
-        let decision = decide(pipeline, authorizers, &known, now);
-        pipeline.meter.authorized(started.elapsed());
-        let reason = match decision {
-            Decision::Allow { rule } => {
-                return Ok(Authorized {
-                    known,
-                    rule: rule.into_owned(),
+        let asked = tasks::actions(&known.request);
+        let outcome = asked.map(|actions| {
+            let granted = decide_all(pipeline, authorizers, &known, &actions, now);
+            pipeline.meter.authorized(started.elapsed());
+            granted
+        });
+        match outcome {
+            Ok(Ok(granted)) => Ok(Authorized { known, granted }),
+            Ok(Err(Refused {
+                granted,
+                action,
+                decision,
+            })) => {
+                let reason = match decision {
+                    Decision::Failed { .. } => Reason::PolicyFailed,
+                    Decision::Allow { .. } | Decision::Deny { .. } => Reason::NotAuthorized,
+                };
+                let asked = action.as_deref().unwrap_or_else(|| known.request.action());
+                let why = answer::may_not(&known.claims.callerid, &known.request, asked, &decision);
+                Err(Denied {
+                    granted,
+                    action,
+                    ..known.denied(reason, why)
+                })
+            }
+            Err(why) => {
+                let own = known.request.action();
+                let decision = Decision::deny(why);
+                let why = answer::may_not(&known.claims.callerid, &known.request, own, &decision);
+                Err(known.denied(Reason::NotAuthorized, why))
+            }
+        }
+    }
+}
+
+/// What policy does not give leave for, and what it gave leave for before.
+struct Refused {
+    granted: Vec<Granted>,
+    action: Option<String>,
+    decision: Decision,
+}
+
+/// Asks for leave for one action after the other; the first that there is none for ends it.
+fn decide_all(
+    pipeline: &Pipeline,
+    authorizers: &[Box<dyn Authorizer>],
+    known: &Known,
+    actions: &[&str],
+    now: Timestamp,
+) -> Result<Vec<Granted>, Refused> {
+    let mut granted = Vec::with_capacity(actions.len());
+    for asked in actions {
+        let action = (*asked != known.request.action()).then(|| (*asked).to_owned());
+        match decide(pipeline, authorizers, known, asked, now) {
+            Decision::Allow { rule } => granted.push(Granted {
+                action,
+                rule: rule.into_owned(),
+            }),
+            decision => {
+                return Err(Refused {
+                    granted,
+                    action,
+                    decision,
                 });
             }
-            Decision::Deny { .. } => Reason::NotAuthorized,
-            Decision::Failed { .. } => Reason::PolicyFailed,
-        };
-        let why = answer::may_not(&known.claims.callerid, &known.request, &decision);
-        Err(known.denied(reason, why))
+        }
     }
+    Ok(granted)
 }
 
 /// Asks one authorizer after the other; the first that does not allow ends it.
@@ -228,6 +294,7 @@ fn decide(
     pipeline: &Pipeline,
     authorizers: &[Box<dyn Authorizer>],
     known: &Known,
+    action: &str,
     now: Timestamp,
 ) -> Decision {
     let Known {
@@ -235,17 +302,16 @@ fn decide(
     } = known;
     let question = Question {
         request,
+        action,
         claims,
         site: &pipeline.site,
         now,
     };
-    let action = request.agent_action();
+    let label = answer::named(request, action);
     let mut decision = Decision::failed("no authorizer is configured");
     for authorizer in authorizers {
         decision = authorizer.decide(&question);
-        pipeline
-            .meter
-            .decided(authorizer.name(), &action, &decision);
+        pipeline.meter.decided(authorizer.name(), &label, &decision);
         if !decision.is_allowed() {
             break;
         }
@@ -259,7 +325,7 @@ impl Authorized {
     /// # Errors
     /// When it cannot be, so that nothing may be signed.
     pub(super) async fn record(self, pipeline: &Pipeline) -> Result<Recorded, AuditError> {
-        let Self { known, rule } = self;
+        let Self { known, granted } = self;
         // The record tells of it; the log does only to those who look closely.
         tracing::debug!(
             caller = known.claims.callerid,
@@ -267,13 +333,34 @@ impl Authorized {
             request = answer::printable(known.request.id()),
             "allowed"
         );
-        let subject = Subject::Sign(Arc::clone(&known.request));
-        let outcome = Outcome::Allowed { rule };
-        let _receipt: aaa_audit::Recorded = pipeline
-            .record(&known.exchange, Some(&known.claims), subject, outcome)
-            .await?;
+        record_granted(
+            pipeline,
+            &known.exchange,
+            Some(&known.claims),
+            &known.request,
+            granted,
+        )
+        .await?;
         Ok(Recorded(known))
     }
+}
+
+/// Puts on record what there is leave for, a record each.
+async fn record_granted(
+    pipeline: &Pipeline,
+    exchange: &str,
+    claims: Option<&ClientClaims>,
+    request: &Arc<Request>,
+    granted: Vec<Granted>,
+) -> Result<(), AuditError> {
+    for Granted { action, rule } in granted {
+        let subject = Subject::Sign(Arc::clone(request));
+        let outcome = Outcome::Allowed { rule };
+        let _receipt: aaa_audit::Recorded = pipeline
+            .record(exchange, claims, subject, action, outcome)
+            .await?;
+    }
+    Ok(())
 }
 
 impl Recorded {
@@ -293,6 +380,8 @@ impl Known {
             exchange: self.exchange,
             request: self.request,
             claims: Some(self.claims),
+            granted: Vec::new(),
+            action: None,
             reason,
             why: why.into(),
             tell: true,
@@ -322,23 +411,33 @@ impl Denied {
         tracing::warn!(
             caller,
             claimed = answer::printable(self.request.claimed_caller()),
-            action = answer::printable(&self.request.agent_action()),
+            action = answer::printable(&answer::named(
+                &self.request,
+                self.action
+                    .as_deref()
+                    .unwrap_or_else(|| self.request.action())
+            )),
             request = answer::printable(self.request.id()),
             reason = self.reason.as_str(),
             why = answer::printable(&self.why),
             "denied"
         );
+        let claims = self.claims.as_deref();
+        record_granted(
+            pipeline,
+            &self.exchange,
+            claims,
+            &self.request,
+            self.granted,
+        )
+        .await?;
         let outcome = Outcome::Refused {
             reason: self.reason,
             detail: self.why,
         };
+        let subject = Subject::Sign(self.request);
         pipeline
-            .record(
-                &self.exchange,
-                self.claims.as_deref(),
-                Subject::Sign(self.request),
-                outcome,
-            )
+            .record(&self.exchange, claims, subject, self.action, outcome)
             .await
             .map(|_| ())
     }
@@ -365,7 +464,7 @@ impl Unreadable {
             detail: self.why,
         };
         pipeline
-            .record(&self.exchange, None, self.subject, outcome)
+            .record(&self.exchange, None, self.subject, None, outcome)
             .await
             .map(|_| ())
     }
