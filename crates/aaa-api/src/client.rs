@@ -17,7 +17,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 pub use error::ClientError;
-pub use trust::{Identity, Trust};
+pub use trust::{Identity, Trust, client_config};
 
 pub use crate::grpc::v1::login_service_client::LoginServiceClient;
 pub use crate::grpc::v1::signer_service_client::SignerServiceClient;
@@ -65,7 +65,7 @@ pub struct Client {
 impl Client {
     /// A client that behaves as told. Nothing is connected yet.
     pub fn new(settings: Settings) -> Result<Self, ClientError> {
-        let tls = trust::client_config(settings.trust, settings.identity)?;
+        let tls = client_config(settings.trust, settings.identity)?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);

@@ -37,8 +37,11 @@ pub struct Identity {
     pub key: Secret<Vec<u8>>,
 }
 
-/// The TLS configuration for both.
-pub(super) fn client_config(
+/// The TLS configuration for both, for whatever client speaks over it.
+///
+/// # Errors
+/// When the certificates or the key are none.
+pub fn client_config(
     trust: Trust,
     identity: Option<Identity>,
 ) -> Result<ClientConfig, ClientError> {

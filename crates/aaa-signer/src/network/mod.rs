@@ -6,7 +6,6 @@
 mod answer;
 mod lifecycle;
 mod settings;
-mod tls;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};

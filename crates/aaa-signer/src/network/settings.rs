@@ -1,8 +1,9 @@
 //! How the signer is on the Choria network: the settings of a Choria configuration, read and checked.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use aaa_api::client::{Identity, Trust, client_config};
 use aaa_audit::nats::{Bearer, Login, Tls, check_server};
 use aaa_core::choria_config::ChoriaConfig;
 use aaa_core::claims::{Purpose, ServerClaims};
@@ -11,8 +12,6 @@ use aaa_core::network::Replier;
 use aaa_core::token::unverified;
 use aaa_service::config::{Document, FileContent, MAX_FILE_BYTES};
 use jiff::Timestamp;
-
-use super::tls;
 
 /// The collective of those who configure none.
 const COLLECTIVE: &str = "mcollective";
@@ -241,28 +240,37 @@ impl Reader<'_> {
         })
     }
 
-    /// The files of TLS under a prefix, those that are configured.
+    /// TLS by the files under a prefix, those that are configured. Without an authority any broker will do, as with Choria itself: in
+    /// version 2 a broker lets in who holds a token's key, and what is sent is signed, or of no use without that key.
     fn tls_of(&self, prefix: &str) -> Option<Tls> {
-        let path = |name: &str| {
-            self.config
-                .get(&format!("{prefix}.{name}"))
-                .map(PathBuf::from)
+        let file = |name: &str, secret| {
+            let setting = format!("{prefix}.{name}");
+            match self.config.get(&setting) {
+                None => Ok(None),
+                Some(_) => self.content(&setting, secret).map(Some).ok_or(()),
+            }
         };
-        let pair = path("certificate").zip(path("key"));
-        let ca = path("ca");
+        let ca = file("ca", false);
+        let (certificate, key) = (file("certificate", false), file("key", true));
+        let (Ok(ca), Ok(certificate), Ok(key)) = (ca, certificate, key) else {
+            return None;
+        };
         if ca.is_none() {
             self.document.warn(
                 format!("choria_config: {prefix}.ca"),
                 "missing: the broker's certificate is not verified, as Choria itself does it then",
             );
         }
-        let files = (
-            ca.as_deref(),
-            pair.as_ref().map(|(c, k)| (c.as_path(), k.as_path())),
-        );
-        match tls::client(files.0, files.1) {
+        let trust = ca.map_or(Trust::InsecureAnybody, |ca| {
+            Trust::Authorities(ca.bytes().to_vec())
+        });
+        let identity = certificate.zip(key).map(|(certificate, key)| Identity {
+            certificates: certificate.bytes().to_vec(),
+            key: key.bytes().to_vec().into(),
+        });
+        match client_config(trust, identity) {
             Ok(config) => Some(Tls::Given(Box::new(config))),
-            Err(problem) => self.none(&format!("{prefix}.{}", problem.setting), problem.text),
+            Err(error) => self.none(prefix, error),
         }
     }
 
