@@ -55,6 +55,14 @@ enum Way {
     Closed,
 }
 
+/// How far delivering got.
+enum Delivered {
+    /// Nothing more is to be delivered: records go straight, or nowhere any more.
+    All,
+    /// More may wait.
+    Some,
+}
+
 /// Why the stream did not take a record.
 #[derive(Debug)]
 enum Refused {
@@ -277,13 +285,18 @@ impl Courier {
         }
     }
 
-    /// Delivers what waits, until nothing does and records can go straight again.
+    /// Delivers what waits, until nothing does and records can go straight again. There is one such task at a time: it is started by
+    /// whoever turns the way, and ends with turning it back.
     async fn mend(self: Arc<Self>) {
         let mut pause = SHORTEST_PAUSE;
-        while *self.way.lock().await == Way::Waiting {
+        loop {
             match self.deliver().await {
-                Ok(()) => pause = SHORTEST_PAUSE,
+                Ok(Delivered::All) => return,
+                Ok(Delivered::Some) => pause = SHORTEST_PAUSE,
                 Err(problem) => {
+                    if self.is_closed().await {
+                        return;
+                    }
                     tracing::debug!(problem, "the audit stream still does not take records");
                     self.look_at_the_spool().await;
                     let closed = self.closing.notified();
@@ -292,6 +305,10 @@ impl Courier {
                 }
             }
         }
+    }
+
+    async fn is_closed(&self) -> bool {
+        *self.way.lock().await == Way::Closed
     }
 
     /// While nothing can be kept nobody may ask for anything to be: so it is tried here whether the spool works again.
@@ -307,12 +324,11 @@ impl Courier {
     }
 
     /// Delivers the oldest entries of the spool; when there are none, records go straight again.
-    async fn deliver(&self) -> Result<(), String> {
+    async fn deliver(&self) -> Result<Delivered, String> {
         let jetstream = self.jetstream.get().ok_or("not connected")?;
         let Some(spool) = &self.spool else {
             self.see_to_the_stream(jetstream).await?;
-            self.go_straight().await;
-            return Ok(());
+            return Ok(self.go_straight().await);
         };
         let entries = spool
             .read(BATCH)
@@ -320,8 +336,7 @@ impl Courier {
             .map_err(|error| Self::unreadable(&error))?;
         if entries.is_empty() {
             self.see_to_the_stream(jetstream).await?;
-            self.go_straight().await;
-            return Ok(());
+            return Ok(self.go_straight().await);
         }
         let (delivered, problem) = self.deliver_all(&entries).await;
         let done = entries.get(..delivered).unwrap_or_default();
@@ -329,7 +344,8 @@ impl Courier {
         self.meter.delivered.increment(done.len() as u64);
         self.meter.spool(spool);
         match problem {
-            None => Ok(()),
+            None if self.is_closed().await => Ok(Delivered::All),
+            None => Ok(Delivered::Some),
             Some(Refused::TooLong(limit)) => {
                 let text = format!(
                     "a spooled record is longer than the server's max_payload of {limit}; nothing is delivered until that is raised"
@@ -368,16 +384,19 @@ impl Courier {
         (delivered, problem)
     }
 
-    async fn go_straight(&self) {
+    async fn go_straight(&self) -> Delivered {
         let mut way = self.way.lock().await;
         // Whoever adds to the spool holds the way, so it stays empty.
-        let nothing_waits = self.spool.as_ref().is_none_or(|spool| spool.records() == 0);
-        if *way == Way::Waiting && nothing_waits {
+        if self.spool.as_ref().is_some_and(|spool| spool.records() > 0) {
+            return Delivered::Some;
+        }
+        if *way == Way::Waiting {
             *way = Way::Straight;
             self.meter.straight.set(1.0);
             self.all_clear();
             tracing::info!("the audit stream takes records again; none waits");
         }
+        Delivered::All
     }
 
     fn unreadable(error: &SpoolError) -> String {

@@ -19,6 +19,7 @@ use aaa_core::id;
 use aaa_core::network::{Call, Replier};
 use aaa_service::readiness::ReadyHandle;
 use aaa_service::shell::Shell;
+use async_nats::connection::State;
 use async_nats::{Client, Message, Subscriber};
 use futures_util::StreamExt as _;
 use jiff::SignedDuration;
@@ -128,7 +129,7 @@ impl Network {
                 () = self.draining.cancelled(), if !leaving => {
                     leaving = true;
                     // What has come is still given out; a server that is away has nothing more to give.
-                    ended = calls.drain().await.is_err();
+                    ended = calls.drain().await.is_err() || !self.is_connected();
                 }
                 call = calls.next(), if !ended => match call {
                     Some(call) => {
@@ -222,9 +223,14 @@ impl Network {
     /// Says good-bye, and sees to it that all replies have left.
     async fn leave(&self) {
         self.tell(Event::Shutdown).await;
-        if let Some(client) = self.client.get() {
+        if let Some(client) = self.client.get().filter(|_| self.is_connected()) {
             let _late = tokio::time::timeout(FLUSH, client.flush()).await;
         }
+    }
+
+    fn is_connected(&self) -> bool {
+        let state = self.client.get().map(Client::connection_state);
+        state == Some(State::Connected)
     }
 }
 

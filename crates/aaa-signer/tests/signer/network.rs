@@ -315,6 +315,21 @@ async fn readiness_follows_the_connection() {
 }
 
 #[tokio::test]
+async fn a_broker_that_is_away_does_not_keep_a_signer_from_stopping() {
+    let Some(mut network) = Network::new() else {
+        return;
+    };
+    network.site.config["drain_timeout"] = json!("1h");
+    let running = network.site.start().await.unwrap();
+    running.readiness().wait().await;
+    network.server.kill().unwrap();
+    while running.readiness().is_ready() {
+        tokio::task::yield_now().await;
+    }
+    assert!(running.shutdown().await);
+}
+
+#[tokio::test]
 async fn all_that_is_wrong_with_the_network_is_told_at_once() {
     let (site, ..) = Site::on_the_network(ServerPermissions::default(), Duration::from_hours(1));
     site.choria_config(&[
