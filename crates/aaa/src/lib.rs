@@ -25,15 +25,19 @@ mod screen;
 mod session;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
 use failure::{Exit, Failure};
 
-/// Runs the command that the arguments ask for. The first argument is the program's name.
+/// The name under which the stock `choria login` looks for a program to do it.
+const CHORIA_LOGIN: &str = "choria-login";
+
+/// Runs the command that the arguments ask for. The first argument is the program's name: called `choria-login`, it logs in.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let outcome = match cli::Cli::try_parse_from(arguments) {
+    let outcome = match cli::Cli::try_parse_from(as_login(arguments)) {
         Ok(cli) => cli.command.run(),
         Err(error) => explain(&error),
     };
@@ -47,6 +51,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             failure.exit.into()
         }
     }
+}
+
+/// What `choria-login` is asked: to log in. The stock client hands on its own arguments, which begin with `login`; a person types
+/// none.
+fn as_login(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    let name = arguments.first().map(Path::new).and_then(Path::file_stem);
+    if name.is_some_and(|name| name == CHORIA_LOGIN)
+        && arguments.get(1).is_none_or(|first| first != "login")
+    {
+        arguments.insert(1, "login".into());
+    }
+    arguments
 }
 
 /// The command line as data, from which completions and man pages are made.

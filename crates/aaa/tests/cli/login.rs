@@ -8,7 +8,7 @@ use aaa_core::key::{Ed25519Key, SigningKey};
 use aaa_core::token::{Grant, Minter, unverified};
 use jiff::Timestamp;
 
-use super::support::{Home, LOGIN, Services};
+use super::support::{AAA, Home, LOGIN, Services, run};
 
 const CONFIG: [&str; 2] = ["--config", "site/client.conf"];
 
@@ -89,6 +89,38 @@ fn in_and_out() {
         .says("Nobody is logged in");
     home.aaa(&with_config(&["whoami"])).ends(4);
     drop(services);
+}
+
+/// The stock client runs it from the path, with the arguments that it was given itself.
+#[test]
+fn called_choria_login_it_logs_in() {
+    let home = Home::new();
+    let _services = Services::start(&home);
+    let program = home.path("choria-login");
+    std::os::unix::fs::symlink(AAA, &program).unwrap();
+    let whom = [
+        "--username",
+        "alice",
+        "--password-file",
+        "site/alice.password",
+    ];
+    for first in [&["login"][..], &[]] {
+        let token = home.path("site/alice.jwt");
+        let _none_yet = fs::remove_file(&token);
+        let command = home.command(&[]);
+        let mut called = std::process::Command::new(&program);
+        called
+            .args([first, &CONFIG, &whom].concat())
+            .current_dir(command.get_current_dir().unwrap())
+            .env_clear()
+            .envs(
+                command
+                    .get_envs()
+                    .filter_map(|(key, value)| Some((key, value?))),
+            );
+        run(&mut called, b"").ends(0);
+        assert!(token.exists());
+    }
 }
 
 #[test]
@@ -271,7 +303,7 @@ fn a_shell_has_the_token() {
     );
     fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = home.command(&[&LOGIN[..], &["--shell"]].concat());
-    let run = super::support::run(command.env("SHELL", &shell), b"").ends(7);
+    let run = run(command.env("SHELL", &shell), b"").ends(7);
     assert_eq!(
         run.stdout,
         format!("shell: {}\n", home.read("site/alice.jwt"))
