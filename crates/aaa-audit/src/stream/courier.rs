@@ -44,6 +44,9 @@ pub(super) struct Courier {
     closing: Notify,
 }
 
+/// Whoever sends a record off has this.
+type WayGuard<'a> = tokio::sync::MutexGuard<'a, Way>;
+
 /// Which way records go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -146,62 +149,73 @@ impl Courier {
 
     /// Keeps a record, in the stream or in the spool.
     pub(super) async fn take(self: Arc<Self>, entry: Entry) -> Result<(), SinkError> {
-        let mut way = self.way.lock().await;
-        let refused = match *way {
-            Way::Closed => return Err(SinkError::Closed),
-            Way::Waiting => None,
-            Way::Straight => match self.publish(&entry).await {
-                Ok(ack) => {
-                    drop(way);
-                    let acknowledged = self.acknowledged(ack).await;
-                    way = self.way.lock().await;
-                    match acknowledged {
-                        Ok(()) => {
-                            self.meter.delivered.increment(1);
-                            return Ok(());
-                        }
-                        Err(refused) => Some(refused),
-                    }
-                }
-                Err(refused) => Some(refused),
-            },
-        };
-        if let Some(refused) = &refused {
-            if let Refused::TooLong(limit) = refused {
-                return Err(SinkError::failed(format!(
-                    "a record of {} bytes is longer than the server's max_payload of {limit}",
-                    entry.line.len()
-                )));
-            }
-            self.turn(&mut way, refused);
+        let way = self.way.lock().await;
+        if *way != Way::Straight {
+            return self.spool(way, &entry, "the audit stream is away").await;
         }
-        let Some(spool) = &self.spool else {
-            let why = refused.map_or("the audit stream is away".to_owned(), |r| r.words());
-            return Err(SinkError::failed(why));
+        let acknowledged = match self.publish(&entry).await {
+            Err(refused) => return self.refused(way, refused, &entry).await,
+            Ok(ack) => {
+                // Others send theirs off while this one is on its way.
+                drop(way);
+                self.acknowledged(ack).await
+            }
         };
+        match acknowledged {
+            Ok(()) => {
+                self.meter.delivered.increment(1);
+                Ok(())
+            }
+            Err(refused) => self.refused(self.way.lock().await, refused, &entry).await,
+        }
+    }
+
+    /// Has a record that the stream did not take wait for it, and all that come after it.
+    async fn refused(
+        self: &Arc<Self>,
+        mut way: WayGuard<'_>,
+        refused: Refused,
+        entry: &Entry,
+    ) -> Result<(), SinkError> {
+        match refused {
+            Refused::TooLong(limit) => Err(SinkError::failed(format!(
+                "a record of {} bytes is longer than the server's max_payload of {limit}",
+                entry.line.len()
+            ))),
+            Refused::ForNow(why) => {
+                self.turn(&mut way, &why);
+                self.spool(way, entry, &why).await
+            }
+        }
+    }
+
+    /// Keeps a record in the spool, behind those that wait there; without one it is not kept, and this is why.
+    async fn spool(&self, way: WayGuard<'_>, entry: &Entry, why: &str) -> Result<(), SinkError> {
         if *way == Way::Closed {
             return Err(SinkError::Closed);
         }
-        let kept = spool.push(&entry).await;
+        let Some(spool) = &self.spool else {
+            return Err(SinkError::failed(why));
+        };
+        let taken = spool.push(entry).await;
         drop(way);
-        let outcome = match kept {
+        let kept = match taken {
             Ok(kept) => kept.wait().await,
             Err(error) => Err(error),
         };
         self.meter.spool(spool);
-        outcome.map_err(|error| self.not_spooled(&error))?;
+        kept.map_err(|error| self.not_spooled(&error))?;
         self.all_clear();
         Ok(())
     }
 
     /// From now on records wait, until the stream takes them again.
-    fn turn(self: &Arc<Self>, way: &mut Way, why: &Refused) {
+    fn turn(self: &Arc<Self>, way: &mut Way, problem: &str) {
         if *way != Way::Straight {
             return;
         }
         *way = Way::Waiting;
         self.meter.straight.set(0.0);
-        let problem = why.words();
         if self.spool.is_some() {
             tracing::error!(
                 problem,
@@ -212,7 +226,7 @@ impl Courier {
                 problem,
                 "the audit stream does not take records, and there is no spool"
             );
-            self.alarm(problem);
+            self.alarm(problem.to_owned());
         }
         self.start_mending();
     }
