@@ -12,7 +12,7 @@ if [ ! -x "$directory/nats-server" ]; then
     if command -v "${GO:-go}" >/dev/null 2>&1; then
         echo "building nats-server $nats_version, once" >&2
         GOBIN=$directory "${GO:-go}" install "github.com/nats-io/nats-server/v2@$nats_version" >&2
-    else
+    elif ! command -v nats-server >/dev/null 2>&1; then
         echo "missing: nats-server; install Go 1.25 or newer (https://go.dev/dl), or nats-server 2.10 or newer" >&2
     fi
 fi
