@@ -21,14 +21,23 @@ const TASK: &str = "task";
 /// The longest name of a task.
 const LONGEST: usize = 256;
 
-/// The actions that a request needs leave for, each of which is decided and put on record: its own, and the task that it runs.
+/// The actions that a request needs leave for, each of which is decided and put on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Actions<'a> {
+    /// Its own.
+    pub own: &'a str,
+    /// The task that it runs, if it runs one.
+    pub task: Option<&'a str>,
+}
+
+/// What a request needs leave for.
 ///
 /// # Errors
 /// Why the task that it runs is none, for a caller in good standing.
-pub fn actions(request: &Request) -> Result<Vec<&str>, &'static str> {
+pub fn actions(request: &Request) -> Result<Actions<'_>, &'static str> {
     let own = request.action();
     if request.agent() != AGENT || !RUNS.contains(&own) {
-        return Ok(vec![own]);
+        return Ok(Actions { own, task: None });
     }
     let Body::Rpc { data, .. } = request.body() else {
         return Err("only an RPC request runs a task");
@@ -49,7 +58,10 @@ pub fn actions(request: &Request) -> Result<Vec<&str>, &'static str> {
         Some(task) if ACTIONS.contains(&task) => {
             Err("the task is called like an action of bolt_tasks, and cannot be told from it")
         }
-        Some(task) => Ok(vec![own, task]),
+        Some(task) => Ok(Actions {
+            own,
+            task: Some(task),
+        }),
     }
 }
 
@@ -80,25 +92,21 @@ mod tests {
 
     #[test]
     fn a_run_needs_leave_for_its_task_too() {
-        let conf = json!({"task": "puppet_conf", "input": "{}"});
+        let asks = |agent: &str, action: &str, task: &str| {
+            let request = request(agent, action, &json!({"task": task, "input": "{}"}));
+            let actions = actions(&request).unwrap();
+            assert_eq!(actions.own, action);
+            actions.task.map(str::to_owned)
+        };
         for action in RUNS {
-            assert_eq!(
-                actions(&request(AGENT, action, &conf)),
-                Ok(vec![action, "puppet_conf"])
-            );
+            for task in ["puppet_conf", "gcompute::snapshot"] {
+                assert_eq!(asks(AGENT, action, task), Some(task.to_owned()));
+            }
         }
         for action in ["download", "task_status", "Run_and_wait"] {
-            assert_eq!(actions(&request(AGENT, action, &conf)), Ok(vec![action]));
+            assert_eq!(asks(AGENT, action, "puppet_conf"), None);
         }
-        assert_eq!(
-            actions(&request("other", "run_no_wait", &conf)),
-            Ok(vec!["run_no_wait"])
-        );
-        let snapshot = json!({"task": "gcompute::snapshot"});
-        assert_eq!(
-            actions(&request(AGENT, "run_no_wait", &snapshot)),
-            Ok(vec!["run_no_wait", "gcompute::snapshot"])
-        );
+        assert_eq!(asks("other", "run_no_wait", "puppet_conf"), None);
     }
 
     #[test]

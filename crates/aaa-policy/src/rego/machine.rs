@@ -260,7 +260,7 @@ impl Machine {
         };
         self.engine
             .set_execution_timer_config(ExecutionTimerConfig {
-                limit: given.limit,
+                limit,
                 check_interval: STEPS,
             });
         self.engine.set_input(given.input.clone());

@@ -13,7 +13,8 @@ use aaa_core::decision::{Decision, Reason};
 use aaa_core::key::{Ed25519Public, KeyError};
 use aaa_core::request::{Request, TimeLimits, Version};
 use aaa_core::token::{self, Rules};
-use aaa_policy::{Authorizer, Question, tasks};
+use aaa_policy::tasks::{self, Actions};
+use aaa_policy::{Authorizer, Question};
 use jiff::Timestamp;
 
 use super::Pipeline;
@@ -44,7 +45,8 @@ pub(super) struct Timely(Known);
 /// A request that policy allows, in everything that it needs leave for.
 pub(super) struct Authorized {
     known: Known,
-    granted: Vec<Granted>,
+    own: Granted,
+    task: Option<Granted>,
 }
 
 /// Leave for one action, and the rule that gives it.
@@ -55,7 +57,10 @@ struct Granted {
 }
 
 /// A request whose decision is on record: the one thing that a key signs.
-pub(super) struct Recorded(Known);
+pub(super) struct Recorded {
+    known: Known,
+    _receipt: aaa_audit::Recorded,
+}
 
 /// What is known about a request once its caller is.
 struct Known {
@@ -70,8 +75,8 @@ pub(super) struct Denied {
     request: Arc<Request>,
     /// Whose token it came with, if that is known.
     claims: Option<token::Verified<ClientClaims>>,
-    /// What it was given leave for before that ended it.
-    granted: Vec<Granted>,
+    /// Leave that it had been given before that ended it; boxed, as only tasks have it.
+    granted: Option<Box<Granted>>,
     /// The action that was refused, where it is not the request's own.
     action: Option<String>,
     reason: Reason,
@@ -140,7 +145,7 @@ impl Received {
                 exchange,
                 request,
                 claims: None,
-                granted: Vec::new(),
+                granted: None,
                 action: None,
                 reason: Reason::InvalidToken,
                 why: format!("the token is refused: {error}"),
@@ -219,19 +224,22 @@ impl Timely {
     ) -> Result<Authorized, Denied> {
         let Self(known) = self;
         let started = Instant::now();
-        let asked = tasks::actions(&known.request);
-        let outcome = asked.map(|actions| {
-            let granted = decide_all(pipeline, authorizers, &known, &actions, now);
-            pipeline.meter.authorized(started.elapsed());
-            granted
-        });
+        let outcome = match tasks::actions(&known.request) {
+            Ok(actions) => decide_all(pipeline, authorizers, &known, actions, now),
+            Err(why) => Err(Refused {
+                granted: None,
+                action: None,
+                decision: Decision::deny(why),
+            }),
+        };
+        pipeline.meter.authorized(started.elapsed());
         match outcome {
-            Ok(Ok(granted)) => Ok(Authorized { known, granted }),
-            Ok(Err(Refused {
+            Ok((own, task)) => Ok(Authorized { known, own, task }),
+            Err(Refused {
                 granted,
                 action,
                 decision,
-            })) => {
+            }) => {
                 let reason = match decision {
                     Decision::Failed { .. } => Reason::PolicyFailed,
                     Decision::Allow { .. } | Decision::Deny { .. } => Reason::NotAuthorized,
@@ -244,49 +252,53 @@ impl Timely {
                     ..known.denied(reason, why)
                 })
             }
-            Err(why) => {
-                let own = known.request.action();
-                let decision = Decision::deny(why);
-                let why = answer::may_not(&known.claims.callerid, &known.request, own, &decision);
-                Err(known.denied(Reason::NotAuthorized, why))
-            }
         }
     }
 }
 
 /// What policy does not give leave for, and what it gave leave for before.
 struct Refused {
-    granted: Vec<Granted>,
+    granted: Option<Box<Granted>>,
     action: Option<String>,
     decision: Decision,
 }
 
-/// Asks for leave for one action after the other; the first that there is none for ends it.
+/// Asks for leave for the request's own action, and then for the task that it runs; the first that there is none for ends it.
 fn decide_all(
     pipeline: &Pipeline,
     authorizers: &[Box<dyn Authorizer>],
     known: &Known,
-    actions: &[&str],
+    actions: Actions<'_>,
     now: Timestamp,
-) -> Result<Vec<Granted>, Refused> {
-    let mut granted = Vec::with_capacity(actions.len());
-    for asked in actions {
-        let action = (*asked != known.request.action()).then(|| (*asked).to_owned());
-        match decide(pipeline, authorizers, known, asked, now) {
-            Decision::Allow { rule } => granted.push(Granted {
-                action,
-                rule: rule.into_owned(),
-            }),
-            decision => {
-                return Err(Refused {
-                    granted,
-                    action,
-                    decision,
-                });
-            }
+) -> Result<(Granted, Option<Granted>), Refused> {
+    let own = match decide(pipeline, authorizers, known, actions.own, now) {
+        Decision::Allow { rule } => Granted {
+            action: None,
+            rule: rule.into_owned(),
+        },
+        decision => {
+            return Err(Refused {
+                granted: None,
+                action: None,
+                decision,
+            });
         }
+    };
+    let Some(task) = actions.task else {
+        return Ok((own, None));
+    };
+    let action = Some(task.to_owned());
+    match decide(pipeline, authorizers, known, task, now) {
+        Decision::Allow { rule } => {
+            let rule = rule.into_owned();
+            Ok((own, Some(Granted { action, rule })))
+        }
+        decision => Err(Refused {
+            granted: Some(Box::new(own)),
+            action,
+            decision,
+        }),
     }
-    Ok(granted)
 }
 
 /// Asks one authorizer after the other; the first that does not allow ends it.
@@ -325,7 +337,7 @@ impl Authorized {
     /// # Errors
     /// When it cannot be, so that nothing may be signed.
     pub(super) async fn record(self, pipeline: &Pipeline) -> Result<Recorded, AuditError> {
-        let Self { known, granted } = self;
+        let Self { known, own, task } = self;
         // The record tells of it; the log does only to those who look closely.
         tracing::debug!(
             caller = known.claims.callerid,
@@ -333,40 +345,43 @@ impl Authorized {
             request = answer::printable(known.request.id()),
             "allowed"
         );
-        record_granted(
-            pipeline,
-            &known.exchange,
-            Some(&known.claims),
-            &known.request,
-            granted,
-        )
-        .await?;
-        Ok(Recorded(known))
+        let (exchange, claims) = (&known.exchange, Some(&*known.claims));
+        let receipt = own
+            .record(pipeline, exchange, claims, &known.request)
+            .await?;
+        if let Some(task) = task {
+            let _receipt: aaa_audit::Recorded = task
+                .record(pipeline, exchange, claims, &known.request)
+                .await?;
+        }
+        Ok(Recorded {
+            known,
+            _receipt: receipt,
+        })
     }
 }
 
-/// Puts on record what there is leave for, a record each.
-async fn record_granted(
-    pipeline: &Pipeline,
-    exchange: &str,
-    claims: Option<&ClientClaims>,
-    request: &Arc<Request>,
-    granted: Vec<Granted>,
-) -> Result<(), AuditError> {
-    for Granted { action, rule } in granted {
+impl Granted {
+    /// Puts leave for an action on record.
+    async fn record(
+        self,
+        pipeline: &Pipeline,
+        exchange: &str,
+        claims: Option<&ClientClaims>,
+        request: &Arc<Request>,
+    ) -> Result<aaa_audit::Recorded, AuditError> {
         let subject = Subject::Sign(Arc::clone(request));
-        let outcome = Outcome::Allowed { rule };
-        let _receipt: aaa_audit::Recorded = pipeline
-            .record(exchange, claims, subject, action, outcome)
-            .await?;
+        let outcome = Outcome::Allowed { rule: self.rule };
+        pipeline
+            .record(exchange, claims, subject, self.action, outcome)
+            .await
     }
-    Ok(())
 }
 
 impl Recorded {
     /// Signs the request, in the name of the caller that its token names.
     pub(super) fn sign(self, keys: &Keys) -> Result<Vec<u8>, KeyError> {
-        let Self(known) = self;
+        let Self { known, .. } = self;
         let signer = keys
             .signer(known.request.version())
             .ok_or(KeyError::Signing)?;
@@ -380,7 +395,7 @@ impl Known {
             exchange: self.exchange,
             request: self.request,
             claims: Some(self.claims),
-            granted: Vec::new(),
+            granted: None,
             action: None,
             reason,
             why: why.into(),
@@ -423,14 +438,11 @@ impl Denied {
             "denied"
         );
         let claims = self.claims.as_deref();
-        record_granted(
-            pipeline,
-            &self.exchange,
-            claims,
-            &self.request,
-            self.granted,
-        )
-        .await?;
+        if let Some(granted) = self.granted {
+            let _receipt: aaa_audit::Recorded = granted
+                .record(pipeline, &self.exchange, claims, &self.request)
+                .await?;
+        }
         let outcome = Outcome::Refused {
             reason: self.reason,
             detail: self.why,
