@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aaa_core::key::Ed25519Key;
+use aaa_core::network::Bearer;
 use aaa_core::secret::Secret;
 use async_nats::{Auth, Client, ConnectOptions, Event, ServerAddr};
 
@@ -45,14 +45,6 @@ pub enum Login {
     Credentials(Secret<String>),
     /// The bearer of a Choria token.
     Choria(Arc<Bearer>),
-}
-
-/// Who has a Choria token, and the key that it is bound to.
-pub struct Bearer {
-    /// The token, a JWT.
-    pub token: Secret<String>,
-    /// Its key.
-    pub key: Ed25519Key,
 }
 
 /// How a connection is protected.
@@ -124,21 +116,19 @@ fn base(login: &Login) -> Result<ConnectOptions, String> {
         Login::Choria(bearer) => {
             let bearer = Arc::clone(bearer);
             ConnectOptions::with_auth_callback(move |nonce| {
-                std::future::ready(Ok(bearer.authenticate(&nonce)))
+                std::future::ready(Ok(authenticate(&bearer, &nonce)))
             })
         }
     })
 }
 
-impl Bearer {
-    /// What a Choria broker wants to see: the token, and its challenge signed by the token's key.
-    fn authenticate(&self, nonce: &[u8]) -> Auth {
-        let mut auth = Auth::new();
-        auth.token = Some(self.token.expose().clone());
-        auth.jwt = Some(self.token.expose().clone());
-        auth.signature = Some(self.key.sign(nonce).to_vec());
-        auth
-    }
+/// What a Choria broker wants to see: the token, and its challenge signed by the token's key.
+fn authenticate(bearer: &Bearer, nonce: &[u8]) -> Auth {
+    let mut auth = Auth::new();
+    auth.token = Some(bearer.token.expose().clone());
+    auth.jwt = Some(bearer.token.expose().clone());
+    auth.signature = Some(bearer.key.sign(nonce).to_vec());
+    auth
 }
 
 /// Whether a server can be named so.
@@ -198,6 +188,8 @@ fn tell(event: &Event, on_state: Option<&OnState>) {
 
 #[cfg(test)]
 mod tests {
+    use aaa_core::key::Ed25519Key;
+
     use super::*;
 
     #[test]
@@ -219,7 +211,7 @@ mod tests {
             token: Secret::new("jwt".to_owned()),
             key,
         };
-        let auth = bearer.authenticate(b"nonce");
+        let auth = authenticate(&bearer, b"nonce");
         assert_eq!(auth.token.as_deref(), Some("jwt"));
         assert!(public.verify(b"nonce", &auth.signature.unwrap()));
     }

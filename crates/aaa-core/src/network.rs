@@ -4,6 +4,8 @@
 //! a service need not be signed; whoever answers it relies on what is in the RPC message alone. So nothing of the outer parts is
 //! believed, and only where to reply to is used, after a look at whether it is a place for replies.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -62,8 +64,16 @@ pub struct Replier {
     pub identity: String,
     /// The server that it is connected to, for the trace of hops.
     pub server: String,
-    /// In version 2: its token, and the key that signs replies.
-    pub proof: Option<(Secret<String>, Ed25519Key)>,
+    /// In version 2: who it is on the network, and so signs its replies.
+    pub proof: Option<Arc<Bearer>>,
+}
+
+/// Who has a server token, and the key that it is bound to.
+pub struct Bearer {
+    /// The token, a JWT.
+    pub token: Secret<String>,
+    /// Its key.
+    pub key: Ed25519Key,
 }
 
 impl Call {
@@ -186,10 +196,10 @@ impl Call {
             "reply": STANDARD.encode(&reply),
             "hash": checksum(reply.as_bytes()),
         });
-        if let (Some((token, key)), Some(secure)) = (&replier.proof, secure.as_object_mut()) {
-            let signature = STANDARD.encode(key.sign(reply.as_bytes()));
+        if let (Some(bearer), Some(secure)) = (&replier.proof, secure.as_object_mut()) {
+            let signature = STANDARD.encode(bearer.key.sign(reply.as_bytes()));
             secure.insert("signature".to_owned(), signature.into());
-            secure.insert("sender".to_owned(), token.expose().clone().into());
+            secure.insert("sender".to_owned(), bearer.token.expose().clone().into());
         }
         secure.to_string()
     }

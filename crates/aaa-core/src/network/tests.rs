@@ -94,7 +94,10 @@ fn v2_exchanges_are_read_and_answered_alike_and_signed() {
         let replier = Replier {
             identity: "aaa.example.net".to_owned(),
             server: "nats://localhost:4222".to_owned(),
-            proof: Some((Secret::new("jwt".to_owned()), key)),
+            proof: Some(Arc::new(Bearer {
+                token: Secret::new("jwt".to_owned()),
+                key,
+            })),
         };
         let now = Timestamp::from_nanosecond(their_reply["time"].as_i64().unwrap().into()).unwrap();
         let ours = call.reply(&replier, &answer(&rpc), now).unwrap();

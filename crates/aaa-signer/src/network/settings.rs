@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aaa_api::client::{Identity, Trust, client_config};
-use aaa_audit::nats::{Bearer, Login, Tls, check_server};
+use aaa_audit::nats::{Login, Tls, check_server};
 use aaa_core::choria_config::ChoriaConfig;
 use aaa_core::claims::{Purpose, ServerClaims};
 use aaa_core::key::Ed25519Key;
-use aaa_core::network::Replier;
+use aaa_core::network::{Bearer, Replier};
 use aaa_core::token::unverified;
 use aaa_service::config::{Document, FileContent, MAX_FILE_BYTES};
 use jiff::Timestamp;
@@ -36,10 +36,15 @@ struct Reader<'a> {
 
 /// What a provider of security comes to.
 struct Security {
-    login: Login,
-    tls: Tls,
-    proof: Option<(aaa_core::secret::Secret<String>, Ed25519Key)>,
+    bearer: Option<Arc<Bearer>>,
+    broker: Broker,
     expires: Option<i64>,
+}
+
+/// How the broker is reached, and whether it is known to be one.
+struct Broker {
+    tls: Tls,
+    verified: bool,
 }
 
 impl Settings {
@@ -78,19 +83,22 @@ impl Settings {
         };
         let (identity, servers, collectives, security) =
             (identity?, servers?, collectives?, security?);
+        let login = security
+            .bearer
+            .clone()
+            .map_or(Login::Anonymous, Login::Choria);
         Some(Self {
             replier: Replier {
                 identity,
                 server: servers.first().cloned().unwrap_or_default(),
-                proof: security.proof,
+                proof: security.bearer,
             },
             collectives,
             servers,
-            login: security.login,
-            tls: security.tls,
+            login,
+            any_broker: !security.broker.verified,
+            tls: security.broker.tls,
             expires: security.expires,
-            any_broker: config.get("plugin.security.choria.ca").is_none()
-                && config.get("plugin.security.file.ca").is_none(),
         })
     }
 }
@@ -177,7 +185,7 @@ impl Reader<'_> {
         const TOKEN: &str = "plugin.security.choria.token_file";
         const SEED: &str = "plugin.security.choria.seed_file";
         let (token, seed) = (self.content(TOKEN, false), self.content(SEED, true));
-        let tls = self.tls_of("plugin.security.choria");
+        let broker = self.broker("plugin.security.choria");
         let (token, seed) = (token?, seed?);
         let token = token.text().unwrap_or_default().trim();
         let claims: ServerClaims = match unverified(token) {
@@ -216,12 +224,11 @@ impl Reader<'_> {
         }
         let bearer = Bearer {
             token: token.to_owned().into(),
-            key: key.clone(),
+            key,
         };
         Some(Security {
-            login: Login::Choria(Arc::new(bearer)),
-            tls: tls?,
-            proof: Some((token.to_owned().into(), key)),
+            bearer: Some(Arc::new(bearer)),
+            broker: broker?,
             expires: Some(expires),
         })
     }
@@ -233,16 +240,15 @@ impl Reader<'_> {
             self.required(&format!("{prefix}.{name}"));
         }
         Some(Security {
-            login: Login::Anonymous,
-            tls: self.tls_of(prefix)?,
-            proof: None,
+            bearer: None,
+            broker: self.broker(prefix)?,
             expires: None,
         })
     }
 
     /// TLS by the files under a prefix, those that are configured. Without an authority any broker will do, as with Choria itself: in
     /// version 2 a broker lets in who holds a token's key, and what is sent is signed, or of no use without that key.
-    fn tls_of(&self, prefix: &str) -> Option<Tls> {
+    fn broker(&self, prefix: &str) -> Option<Broker> {
         let file = |name: &str, secret| {
             let setting = format!("{prefix}.{name}");
             match self.config.get(&setting) {
@@ -255,7 +261,8 @@ impl Reader<'_> {
         let (Ok(ca), Ok(certificate), Ok(key)) = (ca, certificate, key) else {
             return None;
         };
-        if ca.is_none() {
+        let verified = ca.is_some();
+        if !verified {
             self.document.warn(
                 format!("choria_config: {prefix}.ca"),
                 "missing: the broker's certificate is not verified, as Choria itself does it then",
@@ -269,7 +276,10 @@ impl Reader<'_> {
             key: key.bytes().to_vec().into(),
         });
         match client_config(trust, identity) {
-            Ok(config) => Some(Tls::Given(Box::new(config))),
+            Ok(config) => Some(Broker {
+                tls: Tls::Given(Box::new(config)),
+                verified,
+            }),
             Err(error) => self.none(prefix, error),
         }
     }

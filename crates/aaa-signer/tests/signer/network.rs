@@ -386,11 +386,15 @@ async fn a_token_that_no_broker_takes_is_refused_at_start() {
 #[tokio::test]
 async fn tokens_alone_are_not_taken_from_a_broker_that_could_be_anybody() {
     let (mut site, ..) = Site::on_the_network(service_host(), Duration::from_hours(1));
-    site.choria_config(&[("plugin.security.choria.ca", String::new())]);
     site.config["basicjwt_signer"]["allow_bearer_tokens"] = json!(true);
-    let told = site.problems().await;
-    assert!(
-        told.contains("basicjwt_signer.allow_bearer_tokens"),
-        "{told}"
-    );
+    // The authority of the other provider is none for this one.
+    let other = site.path("tls.crt").display().to_string();
+    for more in [vec![], vec![("plugin.security.file.ca", other)]] {
+        site.choria_config(&[vec![("plugin.security.choria.ca", String::new())], more].concat());
+        let told = site.problems().await;
+        assert!(
+            told.contains("basicjwt_signer.allow_bearer_tokens"),
+            "{told}"
+        );
+    }
 }
