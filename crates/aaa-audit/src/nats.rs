@@ -1,6 +1,5 @@
 //! How to reach a NATS server, and who to be there.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,13 +52,6 @@ pub enum Tls {
     /// As the server wants it, with the authorities of the system.
     #[default]
     Usual,
-    /// Always, with authorities and a certificate from files.
-    Files {
-        /// Certificates that the server's must be issued by; those of the system when absent.
-        ca: Option<PathBuf>,
-        /// The certificate and the key to show.
-        certificate: Option<(PathBuf, PathBuf)>,
-    },
     /// Always, and just so.
     Given(Box<rustls::ClientConfig>),
 }
@@ -82,16 +74,6 @@ impl Connection {
             });
         options = match &self.tls {
             Tls::Usual => options,
-            Tls::Files { ca, certificate } => {
-                let mut options = options.require_tls(true);
-                if let Some(ca) = ca {
-                    options = options.add_root_certificates(ca.clone());
-                }
-                if let Some((certificate, key)) = certificate {
-                    options = options.add_client_certificate(certificate.clone(), key.clone());
-                }
-                options
-            }
             Tls::Given(config) => options.require_tls(true).tls_client_config(*config.clone()),
         };
         options

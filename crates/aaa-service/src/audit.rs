@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aaa_audit::file::{FileOptions, FileSink, OpenError, parse_mode};
-use aaa_audit::formats::{Format, RequestEncoding};
+use aaa_audit::formats::{Format, Formatter, RequestEncoding};
 use aaa_audit::log::LogSink;
 use aaa_audit::stream::{Health, StreamSink};
 use aaa_audit::{Auditor, Delivery, Sink, Trail};
@@ -82,30 +82,28 @@ pub(crate) fn trail(document: &Document, given: &Given<'_>) -> (Trail, Vec<Start
     let top = document.top();
     let (mut auditors, mut starts) = (Vec::new(), Vec::new());
     for name in top.list("auditors") {
-        match name.as_str() {
-            "logfile" => auditors.extend(logfile(document, &top, given.checking)),
-            "jetstream" => jetstream(
-                document,
-                "jetstream_auditor",
-                given,
-                &mut auditors,
-                &mut starts,
-            ),
+        let stream = match name.as_str() {
+            "logfile" => {
+                auditors.extend(logfile(document, &top, given.checking));
+                None
+            }
+            "jetstream" => jetstream(document, "jetstream_auditor", given),
             "natsstream" => {
                 top.warn(
                     "auditors",
                     "natsstream: NATS Streaming no longer exists; natsstream_auditor is read as jetstream_auditor, and servers must \
                      be NATS with JetStream",
                 );
-                jetstream(
-                    document,
-                    "natsstream_auditor",
-                    given,
-                    &mut auditors,
-                    &mut starts,
-                );
+                jetstream(document, "natsstream_auditor", given)
             }
-            _ => top.problem("auditors", "unknown; choose from logfile, jetstream"),
+            _ => {
+                top.problem("auditors", "unknown; choose from logfile, jetstream");
+                None
+            }
+        };
+        if let Some((auditor, start)) = stream {
+            auditors.push(auditor);
+            starts.extend(start);
         }
     }
     (Trail::new(given.site, auditors), starts)
@@ -145,13 +143,11 @@ fn jetstream(
     document: &Document,
     key: &str,
     given: &Given<'_>,
-    auditors: &mut Vec<Auditor>,
-    starts: &mut Vec<Start>,
-) {
+) -> Option<(Auditor, Option<Start>)> {
     let Some(section) = document.section(key, JETSTREAM_AUDITOR) else {
         let text = "missing; auditors names it, and these are its settings";
         document.top().problem(key, text);
-        return;
+        return None;
     };
     let delivery = delivery(&section);
     let required = delivery == Delivery::Required && !given.checking;
@@ -162,15 +158,21 @@ fn jetstream(
         (Some(condition), Some(problem)) => condition.not_ready(problem),
         (None, _) => {}
     });
-    let Some(built) = stream::build(&section, given, health) else {
-        return;
-    };
-    auditors.push(built.auditor);
-    starts.extend(built.sink.map(|sink| Start {
+    let (auditor, sink) = stream::build(&section, given, delivery, health)?;
+    let start = sink.map(|sink| Start {
         sink,
         delivery,
         condition,
-    }));
+    });
+    Some((auditor, start))
+}
+
+/// How records are written.
+fn formatter(section: &Section<'_>) -> Option<Formatter> {
+    Some(Formatter {
+        format: Format::parse(&section.string("format")?).ok()?,
+        request_encoding: RequestEncoding::parse(&section.string("request_encoding")?).ok()?,
+    })
 }
 
 fn delivery(section: &Section<'_>) -> Delivery {
@@ -206,8 +208,10 @@ fn logfile(document: &Document, top: &Section<'_>, checking: bool) -> Option<Aud
 }
 
 fn options(section: &Section<'_>) -> Option<FileOptions> {
-    let format = Format::parse(&section.string("format")?).ok()?;
-    let request_encoding = RequestEncoding::parse(&section.string("request_encoding")?).ok()?;
+    let Formatter {
+        format,
+        request_encoding,
+    } = formatter(section)?;
     let mode = match section.string("mode").map(|mode| parse_mode(&mode)) {
         None => None,
         Some(Ok(mode)) => Some(mode),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aaa_audit::formats::{Format, Formatter, RequestEncoding};
+use aaa_api::client::{Identity, Trust, client_config};
+use aaa_audit::formats::{Format, RequestEncoding};
 use aaa_audit::log::LogSink;
 use aaa_audit::nats::{Connection, Login, Tls, check_server};
 use aaa_audit::spool::{Opened, Spool};
@@ -11,7 +12,7 @@ use aaa_audit::stream::{Creation, Health, StreamOptions, StreamSink, Wanted};
 use aaa_audit::{Auditor, Delivery, Sink};
 use aaa_core::secret::Secret;
 
-use super::{Given, delivery};
+use super::{Given, formatter};
 use crate::config::{Kind, Section, Setting};
 
 /// The section `jetstream_auditor`.
@@ -65,48 +66,41 @@ pub static STREAM: &[Setting] = &[
         .example("107374182400"),
 ];
 
-/// An auditor of records in a stream, and what is to be started for it.
-pub(super) struct Built {
-    pub(super) auditor: Auditor,
-    pub(super) sink: Option<Arc<StreamSink>>,
-}
-
-/// Reads a section; what is wrong goes to the document. While a configuration is only checked nothing is made or reached.
-pub(super) fn build(section: &Section<'_>, given: &Given<'_>, health: Health) -> Option<Built> {
-    let servers = servers(section);
+/// Reads a section: the auditor, and the sink in it that is to be started. What is wrong goes to the document. While a
+/// configuration is only checked nothing is made or reached, and there is nothing to start.
+pub(super) fn build(
+    section: &Section<'_>,
+    given: &Given<'_>,
+    delivery: Delivery,
+    health: Health,
+) -> Option<(Auditor, Option<Arc<StreamSink>>)> {
     section.require("servers");
+    let servers = servers(section);
     let topic = section.required_string("topic");
-    let login = login(section);
-    let tls = tls(section);
+    let (login, tls) = (login(section), tls(section));
     let stream = wanted(section, topic.clone().unwrap_or_default());
-    let format = Format::parse(&section.string("format")?).ok()?;
-    let request_encoding = RequestEncoding::parse(&section.string("request_encoding")?).ok()?;
-    let timeout = section
-        .duration("timeout")
-        .unwrap_or(Duration::from_secs(5));
-    let ack_timeout = section
-        .duration("ack_timeout")
-        .unwrap_or(Duration::from_secs(1));
+    let formatter = formatter(section)?;
+    let seconds = |key: &str, default| {
+        section
+            .duration(key)
+            .unwrap_or(Duration::from_secs(default))
+    };
+    let (timeout, ack_timeout) = (seconds("timeout", 5), seconds("ack_timeout", 1));
     if ack_timeout.is_zero() || ack_timeout >= timeout {
         section.problem(
             "ack_timeout",
             "must be more than nothing, and less than timeout",
         );
     }
-    let delivery = delivery(section);
-    let spool = spool(section, given.checking);
+    let spool = spool(section, delivery, given.checking);
     let (topic, login, tls) = (topic?, login?, tls?);
-    if given.checking || servers.is_empty() {
-        let sink = Arc::new(LogSink);
-        let auditor = Auditor {
-            sink,
-            delivery,
-            timeout,
-        };
-        return Some(Built {
-            auditor,
-            sink: None,
-        });
+    let auditor = |sink| Auditor {
+        sink,
+        delivery,
+        timeout,
+    };
+    if given.checking {
+        return Some((auditor(Arc::new(LogSink)), None));
     }
     let sink = Arc::new(StreamSink::new(StreamOptions {
         site: given.site.to_owned(),
@@ -118,23 +112,12 @@ pub(super) fn build(section: &Section<'_>, given: &Given<'_>, health: Health) ->
             on_state: None,
         },
         stream,
-        formatter: Formatter {
-            format,
-            request_encoding,
-        },
+        formatter,
         spool,
         ack_timeout,
         on_health: health,
     }));
-    let auditor = Auditor {
-        sink: Arc::clone(&sink) as Arc<dyn Sink>,
-        delivery,
-        timeout,
-    };
-    Some(Built {
-        auditor,
-        sink: Some(sink),
-    })
+    Some((auditor(Arc::clone(&sink) as Arc<dyn Sink>), Some(sink)))
 }
 
 fn servers(section: &Section<'_>) -> Vec<String> {
@@ -215,32 +198,51 @@ fn secret(section: &Section<'_>, key: &str) -> Option<Secret<String>> {
 }
 
 fn tls(section: &Section<'_>) -> Option<Tls> {
-    // Read here, so that what is wrong with a path is told at start and not at each attempt to connect.
-    let _read = section.file("tls_ca", "certificates in PEM");
-    let _read = section.file("tls_certificate", "a certificate in PEM");
-    let _read = section.secret_file("tls_key", "a private key in PEM");
-    let ca = section.path("tls_ca");
-    let certificate = match (section.path("tls_certificate"), section.path("tls_key")) {
-        (Some(certificate), Some(key)) => Some((certificate, key)),
-        (None, None) => None,
-        (Some(_), None) => {
-            section.problem("tls_key", "missing; it is the key of tls_certificate");
+    let ca = section.file("tls_ca", "certificates in PEM");
+    let certificate = section.file("tls_certificate", "a certificate in PEM");
+    let key = section.secret_file("tls_key", "a private key in PEM");
+    for (one, other, text) in [
+        (
+            "tls_certificate",
+            "tls_key",
+            "missing; it is the key of tls_certificate",
+        ),
+        (
+            "tls_key",
+            "tls_certificate",
+            "missing; tls_key belongs to it",
+        ),
+    ] {
+        if section.has(one) && !section.has(other) {
+            section.problem(other, text);
             return None;
         }
-        (None, Some(_)) => {
-            section.problem("tls_certificate", "missing; tls_key belongs to it");
-            return None;
-        }
-    };
-    if ca.is_none() && certificate.is_none() {
+    }
+    let identity = certificate.zip(key).map(|(certificate, key)| Identity {
+        certificates: certificate.bytes().to_vec(),
+        key: key.bytes().to_vec().into(),
+    });
+    if ca.is_none() && identity.is_none() {
         return Some(Tls::Usual);
     }
-    Some(Tls::Files { ca, certificate })
+    let setting = if ca.is_some() {
+        "tls_ca"
+    } else {
+        "tls_certificate"
+    };
+    let trust = ca.map_or(Trust::System, |ca| Trust::Authorities(ca.bytes().to_vec()));
+    match client_config(trust, identity) {
+        Ok(config) => Some(Tls::Given(Box::new(config))),
+        Err(error) => {
+            section.problem(setting, error.to_string());
+            None
+        }
+    }
 }
 
-fn spool(section: &Section<'_>, checking: bool) -> Option<Spool> {
+fn spool(section: &Section<'_>, delivery: Delivery, checking: bool) -> Option<Spool> {
     let Some(directory) = section.path("spool_dir") else {
-        if delivery(section) == Delivery::Required {
+        if delivery == Delivery::Required {
             section.warn(
                 "spool_dir",
                 "missing: while the stream does not take records, nothing is signed",
