@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
+use aaa_core::audit::Exchange;
+pub use aaa_core::audit::Front;
 use async_trait::async_trait;
 use rustls::pki_types::CertificateDer;
 
@@ -90,6 +93,10 @@ pub struct Context {
     pub client_certificates: Option<Arc<Vec<CertificateDer<'static>>>>,
     /// The way it came.
     pub front: Front,
+    /// The trace that it belongs to, if it is traced: 32 hexadecimal digits.
+    pub trace: Option<String>,
+    /// When the service had it.
+    pub received: Instant,
 }
 
 impl Context {
@@ -100,28 +107,18 @@ impl Context {
             peer: None,
             client_certificates: None,
             front,
+            trace: None,
+            received: Instant::now(),
         }
     }
-}
 
-/// The ways into a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Front {
-    /// The HTTP API.
-    Rest,
-    /// gRPC.
-    Grpc,
-    /// The Choria network.
-    Network,
-}
-
-impl Front {
-    /// The front's name in metrics, logs and records.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Rest => "rest",
-            Self::Grpc => "grpc",
-            Self::Network => "network",
-        }
+    /// What records say of it.
+    pub fn exchange(&self) -> Arc<Exchange> {
+        Arc::new(Exchange {
+            id: self.request_id.clone(),
+            front: self.front,
+            trace: self.trace.clone(),
+            received: self.received,
+        })
     }
 }

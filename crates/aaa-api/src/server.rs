@@ -9,7 +9,7 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -42,6 +42,10 @@ pub const OPENAPI_PATH: &str = "/choria/v1/openapi.json";
 /// speak of the same. Without it a name is made up.
 #[derive(Debug, Clone)]
 pub struct RequestId(pub String);
+
+/// The trace that a request belongs to (32 hexadecimal digits), as an extension of the request.
+#[derive(Debug, Clone)]
+pub struct TraceId(pub String);
 
 /// The other end of the connection, as an extension of the request.
 #[derive(Debug, Clone, Copy)]
@@ -199,6 +203,8 @@ pub(crate) fn context(extensions: &mut Extensions, front: Front) -> Context {
             .get::<ClientCertificates>()
             .map(|certificates| Arc::clone(&certificates.0)),
         front,
+        trace: extensions.remove::<TraceId>().map(|trace| trace.0),
+        received: Instant::now(),
     }
 }
 
@@ -237,12 +243,17 @@ mod tests {
         let mut extensions = Extensions::new();
         extensions.insert(RequestId("r1".to_owned()));
         extensions.insert(PeerAddr(peer));
+        extensions.insert(TraceId("0af7651916cd43dd8448eb211c80319c".to_owned()));
         extensions.insert(ClientCertificates(Arc::clone(&certificates)));
         let context = context(&mut extensions, Front::Rest);
         assert_eq!(context.request_id, "r1");
         assert_eq!(context.peer, Some(peer));
         assert_eq!(context.client_certificates, Some(certificates));
         assert_eq!(context.front, Front::Rest);
+        assert_eq!(
+            context.trace.as_deref(),
+            Some("0af7651916cd43dd8448eb211c80319c")
+        );
     }
 
     #[test]

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use aaa_audit::file::{FileOptions, FileSink};
 use aaa_audit::formats::{Format, Formatter};
-use aaa_audit::{Auditor, Delivery, Trail};
-use aaa_core::audit::{Outcome, Record, Subject};
+use aaa_audit::{Auditor, Delivery, Scribe, Trail};
+use aaa_core::audit::{Effect, Exchange, Front, Outcome, Record, Subject};
 use aaa_core::caller::CallerId;
 use aaa_core::request::Request;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -26,7 +26,13 @@ fn record() -> Arc<Record> {
         id: "3MScw6FciyQvaNKhi4NTbHiSZTx".to_owned(),
         time: Timestamp::from_second(1_795_347_644).unwrap(),
         site: "london".into(),
-        exchange: "3MScvvbVlkVSGTGWYtjHDRXMyrR".to_owned(),
+        exchange: Arc::new(Exchange {
+            id: "3MScvvbVlkVSGTGWYtjHDRXMyrR".to_owned(),
+            front: Front::Rest,
+            trace: None,
+            received: Instant::now(),
+        }),
+        latency: Duration::from_micros(734),
         caller: Some(CallerId::new("up=alice@example.net")),
         token: None,
         subject: Subject::Sign(Request::parse(REQUEST.as_bytes()).unwrap().into()),
@@ -34,6 +40,7 @@ fn record() -> Arc<Record> {
         outcome: Outcome::Allowed {
             rule: "package.*".to_owned(),
         },
+        effect: Effect::Signed,
     })
 }
 
@@ -45,7 +52,8 @@ fn formats(c: &mut Criterion) {
             format: Format::parse(name).unwrap(),
             ..Formatter::default()
         };
-        group.bench_function(*name, |b| b.iter(|| formatter.line(&record)));
+        let scribe = Scribe::new(formatter, None);
+        group.bench_function(*name, |b| b.iter(|| scribe.line(&record)));
     }
     group.finish();
 }
@@ -83,7 +91,7 @@ fn file(c: &mut Criterion) {
                 ..FileOptions::default()
             };
             let auditor = Auditor {
-                sink: Arc::new(FileSink::open(options).unwrap()),
+                sink: Arc::new(FileSink::open(options, Scribe::default()).unwrap()),
                 delivery: Delivery::Required,
                 timeout: Duration::from_secs(10),
             };

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 pub use options::{FileOptions, ModeError, OpenError, parse_mode};
 use writer::Writer;
 
-use crate::formats::Formatter;
+use crate::scribe::Scribe;
 use crate::sink::{Sink, SinkError, Stored};
 
 /// The auditor `logfile`.
@@ -27,7 +27,7 @@ use crate::sink::{Sink, SinkError, Stored};
 /// lines are tried again, on a line of their own.
 pub struct FileSink {
     options: FileOptions,
-    formatter: Formatter,
+    scribe: Scribe,
     writer: Writer,
 }
 
@@ -39,17 +39,13 @@ impl FileSink {
     ///
     /// # Errors
     /// When the file cannot be written to, has not got the mode and group wanted, or no thread can be had.
-    pub fn open(options: FileOptions) -> Result<Self, OpenError> {
+    pub fn open(options: FileOptions, scribe: Scribe) -> Result<Self, OpenError> {
         let output = options.open()?;
-        let formatter = Formatter {
-            format: options.format,
-            request_encoding: options.request_encoding,
-        };
         let writer = Writer::start(output, options.queue_bytes)
             .map_err(|e| options.error(&format!("cannot start its thread: {e}")))?;
         Ok(Self {
             options,
-            formatter,
+            scribe,
             writer,
         })
     }
@@ -62,11 +58,12 @@ impl Sink for FileSink {
     }
 
     async fn write(&self, record: &Arc<Record>) -> Result<Stored, SinkError> {
-        let Some(line) = self.formatter.line(record) else {
+        let Some(written) = self.scribe.write(record) else {
             return Ok(Stored::NotCarried);
         };
-        self.writer.write(&line).await?;
-        Ok(Stored::Kept)
+        let outcome = self.writer.write(&written.line).await;
+        self.scribe.settle(written.number(), outcome.is_ok());
+        outcome.map(|()| Stored::Kept)
     }
 
     /// Opens the file at the path anew, after a rotation. Records that are given to the sink after this go to the new file.

@@ -12,6 +12,8 @@
 //! | login | `msg` is `{"login":{"username":…}}` | not carried | `kind` is `login` | `kind=login` in front |
 //! | unreadable | `msg` is `{"length":…,"sha256":…}` | the same in `request` | the same in `data` | the same in `data=` |
 //!
+//! [`V2`](Format::V2) has all of these, each in a member of its own: see [`v2`].
+//!
 //! The caller is the one of the verified token, as the token has it, and [`UNVERIFIED`] when there is none: the caller that
 //! a request claims never stands in its place. A request is written with the verified caller in it, as a node would see
 //! it; without a verified caller, as it came.
@@ -20,13 +22,18 @@ mod aaasvc;
 mod choria;
 mod json;
 mod mcollective;
+mod redaction;
 mod ruby;
 mod signature_audit;
+pub mod v2;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use aaa_core::audit::{Outcome, Record, Subject};
+use aaa_core::audit::{Effect, Outcome, Record, Subject};
 use aaa_core::request::Request;
+
+pub use redaction::{Redaction, RuleError};
 
 /// What stands in a caller's place when nobody was verified. No caller is called this: theirs all have a provider and a `=`.
 pub const UNVERIFIED: &str = "unknown";
@@ -43,6 +50,8 @@ pub enum Format {
     Choria,
     /// The lines of `MCollective`'s native audit log.
     Mcollective,
+    /// `io.choria.aaa.v2.audit`: everything that is known, in a chain.
+    V2,
 }
 
 /// How `signature_audit` holds a request.
@@ -66,7 +75,7 @@ pub struct Unknown {
 impl Format {
     /// The names that [`parse`](Self::parse) takes.
     pub const NAMES: &'static [&'static str] =
-        &["aaasvc", "signature_audit", "choria", "mcollective"];
+        &["aaasvc", "signature_audit", "choria", "mcollective", "v2"];
 
     /// Reads the setting `format`.
     ///
@@ -78,6 +87,7 @@ impl Format {
             "signature_audit" => Ok(Self::SignatureAudit),
             "choria" => Ok(Self::Choria),
             "mcollective" => Ok(Self::Mcollective),
+            "v2" => Ok(Self::V2),
             _ => Err(Unknown {
                 given: name.to_owned(),
                 known: Self::NAMES,
@@ -107,18 +117,27 @@ impl RequestEncoding {
 }
 
 /// Writes records in one format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Formatter {
     /// The format.
     pub format: Format,
     /// How `signature_audit` holds a request; the other formats have one way only.
     pub request_encoding: RequestEncoding,
+    /// The service that `v2` names.
+    pub instance: Arc<str>,
+    /// The inputs that `v2` does not show.
+    pub redaction: Arc<Redaction>,
 }
 
 impl Formatter {
-    /// The record as one line with its line end; `None` when the format has no words for this kind of record.
-    pub fn line(&self, record: &Record) -> Option<Vec<u8>> {
-        let mut line = String::with_capacity(1024);
+    /// The record as one line without its line end, and of `v2` without its place in a chain and the last brace; `None` when the format
+    /// has no words for this kind of record.
+    pub(crate) fn open(&self, record: &Record) -> Option<String> {
+        if record.effect == Effect::Failed && self.format != Format::V2 {
+            // To the other formats what is allowed is done.
+            return None;
+        }
+        let mut line = String::with_capacity(1536);
         match self.format {
             Format::Aaasvc => aaasvc::write(&mut line, record),
             Format::SignatureAudit => {
@@ -126,9 +145,9 @@ impl Formatter {
             }
             Format::Choria => choria::write(&mut line, record),
             Format::Mcollective => mcollective::write(&mut line, record),
+            Format::V2 => v2::write(&mut line, record, &self.instance, &self.redaction),
         }
-        line.push('\n');
-        Some(line.into_bytes())
+        Some(line)
     }
 }
 
@@ -204,12 +223,13 @@ mod tests {
                 Format::Aaasvc,
                 Format::SignatureAudit,
                 Format::Choria,
-                Format::Mcollective
+                Format::Mcollective,
+                Format::V2
             ]
         );
         assert_eq!(
             Format::parse("json").unwrap_err().to_string(),
-            r#""json" is not one of aaasvc, signature_audit, choria, mcollective"#
+            r#""json" is not one of aaasvc, signature_audit, choria, mcollective, v2"#
         );
         assert_eq!(
             RequestEncoding::parse("object"),

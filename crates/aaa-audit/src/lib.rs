@@ -8,6 +8,7 @@
 //! - [`file`]: lines appended to a file by a thread of its own, many at a time.
 //! - [`stream`]: records published to a NATS stream, with a [`spool`] on disk for when that does not work.
 //! - [`nats`]: how NATS is reached.
+//! - [`chain`]: records that vouch for one another.
 //! - [`log`]: records as events of the service's own log.
 
 #![cfg_attr(
@@ -20,14 +21,17 @@
     )
 )]
 
+pub mod chain;
 pub mod file;
 pub mod formats;
 pub mod log;
 pub mod nats;
+mod scribe;
 mod sink;
 pub mod spool;
 pub mod stream;
 mod trail;
 
+pub use scribe::Scribe;
 pub use sink::{Sink, SinkError, Stored};
 pub use trail::{AuditError, Auditor, Delivery, Failure, Recorded, Trail};

@@ -1,6 +1,7 @@
 //! What happened, as data. How it is written down, and where, is for others to say.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -17,8 +18,10 @@ pub struct Record {
     pub time: Timestamp,
     /// The site whose service decided.
     pub site: Arc<str>,
-    /// The id of the exchange, as in the service's log.
-    pub exchange: String,
+    /// The exchange that it happened in.
+    pub exchange: Arc<Exchange>,
+    /// How long it had taken until it went on record.
+    pub latency: Duration,
     /// Who asked, as *verified*; `None` when nobody was.
     pub caller: Option<CallerId>,
     /// The id of the verified token.
@@ -29,6 +32,43 @@ pub struct Record {
     pub action: Option<String>,
     /// What was decided.
     pub outcome: Outcome,
+    /// What came of it.
+    pub effect: Effect,
+}
+
+/// One request to a service, and its answer.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    /// Its id, as in the service's log.
+    pub id: String,
+    /// The way it came.
+    pub front: Front,
+    /// The trace that it belongs to, if it is traced (<https://www.w3.org/TR/trace-context/>, 32 hexadecimal digits).
+    pub trace: Option<String>,
+    /// When the service had it.
+    pub received: Instant,
+}
+
+/// The ways into a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Front {
+    /// The HTTP API.
+    Rest,
+    /// gRPC.
+    Grpc,
+    /// The Choria network.
+    Network,
+}
+
+impl Front {
+    /// The front's name in metrics, logs and records.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Rest => "rest",
+            Self::Grpc => "grpc",
+            Self::Network => "network",
+        }
+    }
 }
 
 /// What was asked.
@@ -65,6 +105,31 @@ pub enum Outcome {
         /// What a caller in good standing is told.
         detail: String,
     },
+}
+
+/// What came of it. A record is kept before its deed is done, so it tells what is about to be; where that fails, a second record says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The request is signed.
+    Signed,
+    /// A token is issued.
+    Issued,
+    /// Nothing is done: it is refused, in this or in another decision about the same request.
+    Refused,
+    /// It was allowed and on record, and could not be done.
+    Failed,
+}
+
+impl Effect {
+    /// Its name in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Signed => "signed",
+            Self::Issued => "issued",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 impl Record {

@@ -11,7 +11,7 @@ use aaa_api::error::{ApiError, Cause};
 use aaa_api::handler::{Context, LoginHandler, LoginOutcome};
 use aaa_api::rest::{LoginRequest, PASSWORD_LIMIT, USERNAME_LIMIT};
 use aaa_audit::{Recorded, Trail};
-use aaa_core::audit::{Outcome, Record, Subject};
+use aaa_core::audit::{Effect, Outcome, Record, Subject};
 use aaa_core::caller::CallerId;
 use aaa_core::clock::SharedClock;
 use aaa_core::decision;
@@ -160,11 +160,17 @@ impl Login {
         outcome: Outcome,
     ) -> Result<Recorded, ApiError> {
         let time = self.clock.now();
+        let effect = if outcome.is_allowed() {
+            Effect::Issued
+        } else {
+            Effect::Refused
+        };
         let record = Record {
             id: id::at(time),
             time,
             site: Arc::clone(&self.site),
-            exchange: context.request_id.clone(),
+            exchange: context.exchange(),
+            latency: context.received.elapsed(),
             caller,
             token,
             subject: Subject::Login {
@@ -172,6 +178,7 @@ impl Login {
             },
             action: None,
             outcome,
+            effect,
         };
         match self.trail.record(Arc::new(record)).await {
             Ok(recorded) => Ok(recorded),

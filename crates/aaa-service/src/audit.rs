@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aaa_audit::chain::ChainKey;
 use aaa_audit::file::{FileOptions, FileSink, OpenError, parse_mode};
-use aaa_audit::formats::{Format, Formatter, RequestEncoding};
+use aaa_audit::formats::{Format, Formatter, Redaction, RequestEncoding};
 use aaa_audit::log::LogSink;
 use aaa_audit::stream::{Health, StreamSink};
-use aaa_audit::{Auditor, Delivery, Sink, Trail};
+use aaa_audit::{Auditor, Delivery, Scribe, Sink, Trail};
 
 use crate::config::{Document, Kind, Section, Setting};
 use crate::readiness::ReadyHandle;
@@ -27,8 +28,8 @@ pub static LOGFILE_AUDITOR: &[Setting] = &[
     Setting::new(
         "format",
         Kind::OneOf(Format::NAMES),
-        "How a record is written: as `aaasvc` did, as the published `signature_audit` document, or as Choria's and MCollective's own \
-         audit logs.",
+        "How a record is written: as `aaasvc` did, as the published `signature_audit` document, as Choria's and MCollective's own \
+         audit logs, or as `v2`, which has everything (docs/audit-records.md).",
     )
     .default("aaasvc")
     .example("\"choria\""),
@@ -39,6 +40,26 @@ pub static LOGFILE_AUDITOR: &[Setting] = &[
     )
     .default("string")
     .example("\"object\""),
+    Setting::new(
+        "chain_key",
+        Kind::Path,
+        "The key of the codes that let records of the format `v2` vouch for one another: 64 hexadecimal characters. Those who read the \
+         records need it to verify them; those who can write to them must not have it.",
+    )
+    .example("\"/etc/aaa/audit.key\""),
+    Setting::new(
+        "redact",
+        Kind::Map,
+        "Inputs that records of the format `v2` do not show, as `agent.action.input` with `*` for any: `drop` leaves them out, `hmac` has \
+         a code in their place that is the same for the same value.",
+    )
+    .example("{\"*.*.password\": \"drop\", \"user.create.email\": \"hmac\"}"),
+    Setting::new(
+        "instance",
+        Kind::Text,
+        "The name of this service in records of the format `v2`; that of the host when absent.",
+    )
+    .example("\"signer-1\""),
     Setting::new(
         "mode",
         Kind::Text,
@@ -167,12 +188,53 @@ fn jetstream(
     Some((auditor, start))
 }
 
-/// How records are written.
-fn formatter(section: &Section<'_>) -> Option<Formatter> {
-    Some(Formatter {
-        format: Format::parse(&section.string("format")?).ok()?,
-        request_encoding: RequestEncoding::parse(&section.string("request_encoding")?).ok()?,
-    })
+/// Who writes records down; what is wrong with how goes to the document.
+fn scribe(section: &Section<'_>) -> Option<Scribe> {
+    let format = Format::parse(&section.string("format")?).ok()?;
+    let request_encoding = RequestEncoding::parse(&section.string("request_encoding")?).ok()?;
+    if format != Format::V2 {
+        for key in ["chain_key", "redact", "instance"] {
+            if section.has(key) {
+                section.problem(key, "only records in the format v2 have this");
+            }
+        }
+    }
+    let key = if section.has("chain_key") {
+        Some(chain_key(section)?)
+    } else {
+        None
+    };
+    let rules = section.map("redact");
+    let rules = rules
+        .iter()
+        .map(|(what, how)| (what.as_str(), how.as_str()));
+    let redaction = Redaction::parse(rules, key.as_ref())
+        .map_err(|error| section.problem("redact", error.to_string()))
+        .ok()?;
+    if format == Format::V2 && key.is_none() {
+        let text = "missing: whoever can write to the records can change them unseen; make one with: openssl rand -hex 32";
+        section.warn("chain_key", text);
+    }
+    let instance = section.string("instance").unwrap_or_else(host_name);
+    let formatter = Formatter {
+        format,
+        request_encoding,
+        instance: instance.into(),
+        redaction: Arc::new(redaction),
+    };
+    Some(Scribe::new(formatter, key))
+}
+
+fn chain_key(section: &Section<'_>) -> Option<ChainKey> {
+    let content = section.secret_file("chain_key", "a key of 64 hexadecimal characters")?;
+    ChainKey::parse(content.text().unwrap_or_default())
+        .map_err(|error| section.problem("chain_key", error.to_string()))
+        .ok()
+}
+
+fn host_name() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
 }
 
 fn delivery(section: &Section<'_>) -> Delivery {
@@ -190,11 +252,12 @@ fn logfile(document: &Document, top: &Section<'_>, checking: bool) -> Option<Aud
         );
         return None;
     };
+    let scribe = scribe(&section)?;
     let options = options(&section)?;
     let sink: Result<Arc<dyn Sink>, OpenError> = if checking {
         options.probe().map(|()| Arc::new(LogSink) as _)
     } else {
-        FileSink::open(options).map(|sink| Arc::new(sink) as _)
+        FileSink::open(options, scribe).map(|sink| Arc::new(sink) as _)
     };
     Some(Auditor {
         sink: sink
@@ -208,10 +271,6 @@ fn logfile(document: &Document, top: &Section<'_>, checking: bool) -> Option<Aud
 }
 
 fn options(section: &Section<'_>) -> Option<FileOptions> {
-    let Formatter {
-        format,
-        request_encoding,
-    } = formatter(section)?;
     let mode = match section.string("mode").map(|mode| parse_mode(&mode)) {
         None => None,
         Some(Ok(mode)) => Some(mode),
@@ -222,8 +281,6 @@ fn options(section: &Section<'_>) -> Option<FileOptions> {
     };
     Some(FileOptions {
         path: section.path("logfile").unwrap_or_default(),
-        format,
-        request_encoding,
         mode,
         group: section.string("group"),
         sync: section.boolean("sync"),

@@ -11,7 +11,7 @@ use aaa_api::error::ApiError;
 use aaa_api::handler::{Context, SignHandler, SignOutcome};
 use aaa_api::rest::SignRequest;
 use aaa_audit::{AuditError, Recorded, Trail};
-use aaa_core::audit::{Outcome, Record, Subject};
+use aaa_core::audit::{Effect, Exchange, Outcome, Record, Subject};
 use aaa_core::claims::ClientClaims;
 use aaa_core::clock::SharedClock;
 use aaa_core::decision::Reason;
@@ -30,7 +30,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-use steps::{Denied, Received, Unreadable};
+use steps::{Denied, Received, Unreadable, Unsigned};
 
 /// How long a client should wait before it asks again when a decision cannot be recorded.
 const RECORDING_RETRY: std::time::Duration = std::time::Duration::from_secs(5);
@@ -70,7 +70,15 @@ enum Unanswered {
     /// The decision cannot be put on record.
     Unrecorded(AuditError),
     /// It is on record, and the key failed.
-    Unsigned,
+    Unsigned(Box<Unsigned>),
+}
+
+/// What was decided about a subject, and what comes of it.
+struct Decided {
+    /// The action, where it is not the request's own.
+    action: Option<String>,
+    outcome: Outcome,
+    effect: Effect,
 }
 
 impl Pipeline {
@@ -85,7 +93,7 @@ impl Pipeline {
                     .await
                     .map_err(Unanswered::Unrecorded)?;
                 let started = Instant::now();
-                let signed = recorded.sign(&keys).map_err(|_| Unanswered::Unsigned)?;
+                let signed = recorded.sign(&keys).map_err(Unanswered::Unsigned)?;
                 self.meter.signed(started.elapsed());
                 Ok(SignOutcome::Signed(signed))
             }
@@ -124,8 +132,11 @@ impl SignHandler for Pipeline {
                 }
             }
             Err(Unanswered::Unrecorded(error)) => Err(self.unrecorded(&error)),
-            Err(Unanswered::Unsigned) => {
+            Err(Unanswered::Unsigned(unsigned)) => {
                 self.meter.failed();
+                if let Err(error) = unsigned.record(self).await {
+                    self.unrecorded(&error);
+                }
                 Err(ApiError::internal("the signing key failed"))
             }
         }
@@ -140,26 +151,27 @@ impl SignHandler for Pipeline {
 }
 
 impl Pipeline {
-    /// Puts on record what was decided about a subject, and who is verified to have asked.
+    /// Puts a decision on record.
     async fn record(
         &self,
-        exchange: &str,
+        exchange: &Arc<Exchange>,
         claims: Option<&ClientClaims>,
         subject: Subject,
-        action: Option<String>,
-        outcome: Outcome,
+        decided: Decided,
     ) -> Result<Recorded, AuditError> {
         let time = self.clock.now();
         let record = Record {
             id: id::at(time),
             time,
             site: Arc::clone(&self.site),
-            exchange: exchange.to_owned(),
+            exchange: Arc::clone(exchange),
+            latency: exchange.received.elapsed(),
             caller: claims.map(ClientClaims::caller),
             token: claims.map(|claims| claims.standard.jti.clone()),
             subject,
-            action,
-            outcome,
+            action: decided.action,
+            outcome: decided.outcome,
+            effect: decided.effect,
         };
         self.trail.record(Arc::new(record)).await
     }

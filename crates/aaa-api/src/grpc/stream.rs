@@ -99,6 +99,7 @@ impl SignStream {
         self.last_arrival = Instant::now();
         let context = Context {
             request_id: format!("{}.{}", self.call.context.request_id, self.arrived),
+            received: self.last_arrival.into_std(),
             ..self.call.context.clone()
         };
         let handler = Arc::clone(&self.handler);

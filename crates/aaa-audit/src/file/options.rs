@@ -12,17 +12,12 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{AccessFlags, Gid, Group, access};
 
 use super::output::Output;
-use crate::formats::{Format, RequestEncoding};
 
 /// How records are kept in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileOptions {
     /// Where; empty for standard output.
     pub path: PathBuf,
-    /// How a record is written.
-    pub format: Format,
-    /// How [`Format::SignatureAudit`] holds a request.
-    pub request_encoding: RequestEncoding,
     /// The file's permissions, whatever the umask. Without it, a file that is there keeps its own and a new one gets
     /// [`DEFAULT_MODE`](Self::DEFAULT_MODE). See [`parse_mode`].
     pub mode: Option<u32>,
@@ -38,8 +33,6 @@ impl Default for FileOptions {
     fn default() -> Self {
         Self {
             path: PathBuf::new(),
-            format: Format::default(),
-            request_encoding: RequestEncoding::default(),
             mode: None,
             group: None,
             sync: false,

@@ -52,7 +52,7 @@ pub(super) fn write(out: &mut String, record: &Record) {
 
 /// The members of what is no request.
 fn bare(out: &mut String, record: &Record, (agent, action): (&str, &str)) {
-    start(out, &record.exchange, record.time.as_second());
+    start(out, &record.exchange.id, record.time.as_second());
     member(out, "caller", caller(record));
     member(out, "sender", "");
     member(out, "agent", agent);

@@ -62,7 +62,7 @@ impl<'a> Line<'a> {
     /// The fields of what is no request.
     fn bare(record: &'a Record, agent: &'a str, action: &'a str) -> Self {
         Self {
-            id: &record.exchange,
+            id: &record.exchange.id,
             time: record.time.as_second(),
             caller: caller(record),
             sender: "",

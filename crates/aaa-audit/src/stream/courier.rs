@@ -38,6 +38,8 @@ pub(super) struct Courier {
     health: Health,
     /// Whether the last word to `health` was a problem.
     alarmed: AtomicBool,
+    /// Whether the log has been told of what the stream lacks.
+    warned: AtomicBool,
     /// The task that delivers what waits, while there is one.
     mending: StdMutex<Option<JoinHandle<()>>>,
     /// Told when that is to end.
@@ -87,6 +89,7 @@ impl Courier {
             way: Mutex::new(Way::Waiting),
             health: options.on_health,
             alarmed: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
             mending: StdMutex::default(),
             closing: Notify::new(),
         }
@@ -119,12 +122,11 @@ impl Courier {
                     "the audit stream cannot be used; records go to the spool"
                 );
             }
-            (_, None) if self.spool.as_ref().is_none_or(|spool| spool.records() == 0) => {
-                *self.way.lock().await = Way::Straight;
-                self.meter.straight.set(1.0);
-                return Ok(());
+            (_, None) => {
+                if let Delivered::All = self.go_straight().await {
+                    return Ok(());
+                }
             }
-            (_, None) => {}
         }
         self.start_mending();
         Ok(())
@@ -141,8 +143,11 @@ impl Courier {
 
     async fn see_to_the_stream(&self, jetstream: &Context) -> Result<(), String> {
         let checked = self.wanted.check(jetstream).await?;
-        for warning in checked.warnings {
-            tracing::warn!(stream = checked.name, "the audit stream {warning}");
+        // Once: this is looked at again whenever the stream was away.
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            for warning in checked.warnings {
+                tracing::warn!(stream = checked.name, "the audit stream {warning}");
+            }
         }
         Ok(())
     }
@@ -408,7 +413,7 @@ impl Courier {
             *way = Way::Straight;
             self.meter.straight.set(1.0);
             self.all_clear();
-            tracing::info!("the audit stream takes records again; none waits");
+            tracing::info!("records go straight to the audit stream; none waits");
         }
         Delivered::All
     }

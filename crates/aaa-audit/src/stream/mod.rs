@@ -19,8 +19,8 @@ use async_trait::async_trait;
 pub use check::{Checked, Creation, Wanted};
 use courier::Courier;
 
-use crate::formats::Formatter;
 use crate::nats::Connection;
+use crate::scribe::Scribe;
 use crate::sink::{Sink, SinkError, Stored};
 use crate::spool::{Entry, Spool};
 
@@ -32,8 +32,6 @@ pub struct StreamOptions {
     pub connection: Connection,
     /// The stream.
     pub stream: Wanted,
-    /// How records are written.
-    pub formatter: Formatter,
     /// Where records wait that cannot be delivered; without it they are refused.
     pub spool: Option<Spool>,
     /// How long an acknowledgement is waited for.
@@ -47,7 +45,7 @@ pub type Health = Arc<dyn Fn(Option<String>) + Send + Sync>;
 
 /// The auditor `jetstream`.
 pub struct StreamSink {
-    formatter: Formatter,
+    scribe: Arc<Scribe>,
     courier: Arc<Courier>,
 }
 
@@ -56,9 +54,9 @@ impl StreamSink {
     pub const NAME: &'static str = "jetstream";
 
     /// A sink that is not connected yet: see [`start`](Self::start).
-    pub fn new(options: StreamOptions) -> Self {
+    pub fn new(options: StreamOptions, scribe: Scribe) -> Self {
         Self {
-            formatter: options.formatter,
+            scribe: Arc::new(scribe),
             courier: Arc::new(Courier::new(options)),
         }
     }
@@ -79,18 +77,23 @@ impl Sink for StreamSink {
     }
 
     async fn write(&self, record: &Arc<Record>) -> Result<Stored, SinkError> {
-        let Some(mut line) = self.formatter.line(record) else {
+        let Some(mut written) = self.scribe.write(record) else {
             return Ok(Stored::NotCarried);
         };
+        let number = written.number();
         // A message needs no line end.
-        line.pop();
+        written.line.pop();
         let entry = Entry {
             id: record.id.clone(),
-            line: line.into(),
+            line: written.line.into(),
         };
-        let courier = Arc::clone(&self.courier);
+        let (courier, scribe) = (Arc::clone(&self.courier), Arc::clone(&self.scribe));
         // On its own: once it is taken on, a record is kept whether or not anybody waits for that.
-        let kept = tokio::spawn(async move { courier.take(entry).await });
+        let kept = tokio::spawn(async move {
+            let outcome = courier.take(entry).await;
+            scribe.settle(number, outcome.is_ok());
+            outcome
+        });
         match kept.await {
             Ok(outcome) => outcome.map(|()| Stored::Kept),
             Err(_) => Err(SinkError::failed("keeping the record was broken off")),

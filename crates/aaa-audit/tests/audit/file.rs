@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use aaa_audit::file::{FileOptions, FileSink};
 use aaa_audit::formats::Format;
-use aaa_audit::{Sink, SinkError, Stored};
+use aaa_audit::{Scribe, Sink, SinkError, Stored};
 use futures_util::FutureExt as _;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::stat::Mode;
@@ -46,7 +46,7 @@ fn numbers(text: &str) -> Vec<usize> {
 async fn a_new_file_is_its_owners_alone() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("audit.log");
-    let sink = FileSink::open(at(&path)).unwrap();
+    let sink = FileSink::open(at(&path), Scribe::default()).unwrap();
     assert_eq!(sink.name(), "logfile");
     assert_eq!(sink.write(&numbered(1)).await, Ok(Stored::Kept));
     assert_eq!(numbers(&fs::read_to_string(&path).unwrap()), [1]);
@@ -59,7 +59,7 @@ async fn an_old_file_is_added_to_and_keeps_its_mode() {
     let path = dir.path().join("audit.log");
     fs::write(&path, "{\"site\":\"old-0-\"}\n").unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-    let sink = FileSink::open(at(&path)).unwrap();
+    let sink = FileSink::open(at(&path), Scribe::default()).unwrap();
     sink.write(&numbered(1)).await.unwrap();
     assert_eq!(numbers(&fs::read_to_string(&path).unwrap()), [0, 1]);
     assert_eq!(mode(&path), 0o644);
@@ -70,7 +70,7 @@ async fn a_line_that_a_crash_left_half_written_is_ended() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("audit.log");
     fs::write(&path, "{\"action\":\"al").unwrap();
-    let sink = FileSink::open(at(&path)).unwrap();
+    let sink = FileSink::open(at(&path), Scribe::default()).unwrap();
     sink.write(&numbered(1)).await.unwrap();
     let text = fs::read_to_string(&path).unwrap();
     let (torn, whole) = text.split_once('\n').unwrap();
@@ -100,7 +100,7 @@ fn mode_and_group_are_as_configured_whatever_was_there() {
                 ..at(&path)
             };
             options.probe().unwrap();
-            drop(FileSink::open(options).unwrap());
+            drop(FileSink::open(options, Scribe::default()).unwrap());
             assert_eq!(mode(&path), 0o666, "{name}");
             assert_eq!(fs::metadata(&path).unwrap().gid(), group.gid.as_raw());
         }
@@ -119,7 +119,10 @@ fn what_cannot_be_opened_says_which_file_and_why() {
         (directory, "directory"),
         (pipe, "is a pipe or socket that nobody reads"),
     ] {
-        let error = FileSink::open(at(&path)).err().unwrap().to_string();
+        let error = FileSink::open(at(&path), Scribe::default())
+            .err()
+            .unwrap()
+            .to_string();
         assert!(
             error.starts_with(&format!("{}: ", path.display())),
             "{error}"
@@ -131,7 +134,10 @@ fn what_cannot_be_opened_says_which_file_and_why() {
         group: Some("no-such-group".to_owned()),
         ..at(&path)
     };
-    let error = FileSink::open(options).err().unwrap().to_string();
+    let error = FileSink::open(options, Scribe::default())
+        .err()
+        .unwrap()
+        .to_string();
     assert!(
         error.ends_with(": there is no group no-such-group"),
         "{error}"
@@ -160,7 +166,7 @@ async fn after_a_rotation_records_go_to_the_new_file() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("audit.log");
     let rotated = dir.path().join("audit.log.1");
-    let sink = FileSink::open(at(&path)).unwrap();
+    let sink = FileSink::open(at(&path), Scribe::default()).unwrap();
     sink.write(&numbered(1)).await.unwrap();
     fs::rename(&path, &rotated).unwrap();
     sink.write(&numbered(2)).await.unwrap();
@@ -176,7 +182,7 @@ async fn a_rotation_that_fails_keeps_the_file() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("audit.log");
     let rotated = dir.path().join("audit.log.1");
-    let sink = FileSink::open(at(&path)).unwrap();
+    let sink = FileSink::open(at(&path), Scribe::default()).unwrap();
     fs::rename(&path, &rotated).unwrap();
     fs::create_dir(&path).unwrap();
     let error = sink.reopen().unwrap_err().to_string();
@@ -193,7 +199,7 @@ async fn a_full_disk_acknowledges_nothing_and_recovers() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("audit.log");
     std::os::unix::fs::symlink("/dev/full", &path).unwrap();
-    let sink = FileSink::open(at(&path)).unwrap();
+    let sink = FileSink::open(at(&path), Scribe::default()).unwrap();
     for number in 0..3 {
         let error = sink.write(&numbered(number)).await.unwrap_err().to_string();
         assert!(
@@ -215,7 +221,7 @@ async fn synced_records_are_in_the_file() {
         sync: true,
         ..at(&path)
     };
-    let sink = FileSink::open(options).unwrap();
+    let sink = FileSink::open(options, Scribe::default()).unwrap();
     sink.write(&numbered(1)).await.unwrap();
     assert_eq!(numbers(&fs::read_to_string(&path).unwrap()), [1]);
 }
@@ -224,11 +230,7 @@ async fn synced_records_are_in_the_file() {
 async fn a_format_without_words_for_a_login_says_so() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("audit.log");
-    let options = FileOptions {
-        format: Format::SignatureAudit,
-        ..at(&path)
-    };
-    let sink = FileSink::open(options).unwrap();
+    let sink = FileSink::open(at(&path), fixtures::scribe(Format::SignatureAudit)).unwrap();
     let login = Arc::new(fixtures::login(allowed(), Some("up=bob")));
     assert_eq!(sink.write(&login).await, Ok(Stored::NotCarried));
     assert_eq!(fs::read_to_string(&path).unwrap(), "");
@@ -266,7 +268,7 @@ async fn each_of_many_is_there_once_when_it_is_acknowledged() {
         queue_bytes: 16 << 10,
         ..at(&path)
     };
-    let sink = Arc::new(FileSink::open(options).unwrap());
+    let sink = Arc::new(FileSink::open(options, Scribe::default()).unwrap());
     let follower = Arc::new(Mutex::new(Follower {
         file: File::open(&path).unwrap(),
         unfinished: Vec::new(),
@@ -300,7 +302,7 @@ fn hanging(dir: &TempDir, queue_bytes: usize) -> (Arc<FileSink>, File) {
         queue_bytes,
         ..at(&path)
     };
-    let sink = Arc::new(FileSink::open(options).unwrap());
+    let sink = Arc::new(FileSink::open(options, Scribe::default()).unwrap());
     drop(both);
     (sink, reader)
 }
@@ -401,7 +403,7 @@ async fn a_line_longer_than_the_queue_goes_through() {
         queue_bytes: 10,
         ..at(&path)
     };
-    let sink = FileSink::open(options).unwrap();
+    let sink = FileSink::open(options, Scribe::default()).unwrap();
     sink.write(&numbered(1)).await.unwrap();
     sink.write(&numbered(2)).await.unwrap();
     assert_eq!(numbers(&fs::read_to_string(&path).unwrap()), [1, 2]);

@@ -1,8 +1,11 @@
 //! Records of everything that can happen.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use aaa_core::audit::{Outcome, Record, Subject};
+use aaa_audit::Scribe;
+use aaa_audit::formats::{Format, Formatter};
+use aaa_core::audit::{Effect, Exchange, Front, Outcome, Record, Subject};
 use aaa_core::caller::CallerId;
 use aaa_core::decision::Reason;
 use aaa_core::request::Request;
@@ -53,13 +56,33 @@ pub(crate) fn record(subject: Subject, caller: Option<&str>, outcome: Outcome) -
         id: "3MScw6FciyQvaNKhi4NTbHiSZTx".to_owned(),
         time: time(),
         site: "london".into(),
-        exchange: "3MScvvbVlkVSGTGWYtjHDRXMyrR".to_owned(),
+        exchange: Arc::new(Exchange {
+            id: "3MScvvbVlkVSGTGWYtjHDRXMyrR".to_owned(),
+            front: Front::Rest,
+            trace: None,
+            received: Instant::now(),
+        }),
+        latency: Duration::from_micros(734),
         caller: caller.map(CallerId::new),
         token: caller.map(|_| "3MScvzjVPGm6dp1yVYkmWp8kAHL".to_owned()),
-        subject,
         action: None,
+        effect: match (&outcome, &subject) {
+            (Outcome::Refused { .. }, _) => Effect::Refused,
+            (_, Subject::Login { .. }) => Effect::Issued,
+            _ => Effect::Signed,
+        },
+        subject,
         outcome,
     }
+}
+
+/// Writes in a format, of which nothing more is said.
+pub(crate) fn scribe(format: Format) -> Scribe {
+    let formatter = Formatter {
+        format,
+        ..Formatter::default()
+    };
+    Scribe::new(formatter, None)
 }
 
 pub(crate) fn allowed() -> Outcome {

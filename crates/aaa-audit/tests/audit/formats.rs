@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use aaa_audit::Scribe;
 use aaa_audit::formats::{Format, Formatter, RequestEncoding};
 use aaa_core::audit::{Record, Subject};
 use aaa_core::decision::Reason;
@@ -10,28 +11,33 @@ use serde_json::{Value, json};
 
 use crate::fixtures::{self, allowed, record, refused};
 
-fn formatter(format: Format) -> Formatter {
-    Formatter {
-        format,
-        request_encoding: RequestEncoding::String,
-    }
+fn formatter(format: Format) -> Scribe {
+    scribe(format, RequestEncoding::String)
 }
 
-const OBJECTS: Formatter = Formatter {
-    format: Format::SignatureAudit,
-    request_encoding: RequestEncoding::Object,
-};
+fn scribe(format: Format, request_encoding: RequestEncoding) -> Scribe {
+    let formatter = Formatter {
+        format,
+        request_encoding,
+        ..Formatter::default()
+    };
+    Scribe::new(formatter, None)
+}
 
-fn line(formatter: Formatter, record: &Record) -> String {
+fn objects() -> Scribe {
+    scribe(Format::SignatureAudit, RequestEncoding::Object)
+}
+
+fn line(formatter: &Scribe, record: &Record) -> String {
     String::from_utf8(formatter.line(record).unwrap()).unwrap()
 }
 
-fn value(formatter: Formatter, record: &Record) -> Value {
+fn value(formatter: &Scribe, record: &Record) -> Value {
     serde_json::from_str(&line(formatter, record)).unwrap()
 }
 
 /// All lines of a format, each under the name of what happened.
-fn gallery(formatter: Formatter) -> String {
+fn gallery(formatter: &Scribe) -> String {
     let mut gallery = String::new();
     for (name, record) in fixtures::all() {
         match formatter.line(&record) {
@@ -44,32 +50,32 @@ fn gallery(formatter: Formatter) -> String {
 
 #[test]
 fn aaasvc_lines() {
-    insta::assert_snapshot!(gallery(formatter(Format::Aaasvc)));
+    insta::assert_snapshot!(gallery(&formatter(Format::Aaasvc)));
 }
 
 #[test]
 fn signature_audit_lines() {
-    insta::assert_snapshot!(gallery(formatter(Format::SignatureAudit)));
+    insta::assert_snapshot!(gallery(&formatter(Format::SignatureAudit)));
 }
 
 #[test]
 fn signature_audit_lines_with_objects() {
-    insta::assert_snapshot!(gallery(OBJECTS));
+    insta::assert_snapshot!(gallery(&objects()));
 }
 
 #[test]
 fn choria_lines() {
-    insta::assert_snapshot!(gallery(formatter(Format::Choria)));
+    insta::assert_snapshot!(gallery(&formatter(Format::Choria)));
 }
 
 #[test]
 fn mcollective_lines() {
-    insta::assert_snapshot!(gallery(formatter(Format::Mcollective)));
+    insta::assert_snapshot!(gallery(&formatter(Format::Mcollective)));
 }
 
 #[test]
 fn an_aaasvc_line_holds_the_request_as_the_node_sees_it() {
-    let audited = value(formatter(Format::Aaasvc), &fixtures::all()[0].1);
+    let audited = value(&formatter(Format::Aaasvc), &fixtures::all()[0].1);
     let members: Vec<&String> = audited.as_object().unwrap().keys().collect();
     let alphabetical = [
         "action", "auditor", "caller", "level", "msg", "site", "time",
@@ -89,21 +95,21 @@ fn a_claimed_caller_stands_in_no_callers_place() {
         refused(Reason::InvalidToken),
     );
     assert_eq!(
-        value(formatter(Format::Aaasvc), &unverified)["caller"],
+        value(&formatter(Format::Aaasvc), &unverified)["caller"],
         "unknown"
     );
     assert_eq!(
-        value(formatter(Format::SignatureAudit), &unverified)["callerid"],
+        value(&formatter(Format::SignatureAudit), &unverified)["callerid"],
         "unknown"
     );
-    let choria = line(formatter(Format::Choria), &unverified);
+    let choria = line(&formatter(Format::Choria), &unverified);
     assert!(choria.contains(r#""caller":"unknown""#));
     assert!(!choria.contains(fixtures::CLAIMED), "{choria}");
-    let native = line(formatter(Format::Mcollective), &unverified);
+    let native = line(&formatter(Format::Mcollective), &unverified);
     assert!(native.contains(" caller=unknown@dev1.example.net "));
     assert!(!native.contains(fixtures::CLAIMED), "{native}");
     // The request itself is evidence, and left as it came.
-    let kept = value(formatter(Format::Aaasvc), &unverified);
+    let kept = value(&formatter(Format::Aaasvc), &unverified);
     let request = kept["msg"].as_str().unwrap().as_bytes();
     assert_eq!(request, fixtures::install().bytes());
 }
@@ -117,10 +123,12 @@ fn unreadable_bytes_are_named_and_not_shown() {
             None,
             refused(Reason::MalformedRequest),
         );
-        let line = line(formatter, &secret);
+        let line = line(&formatter, &secret);
         let digest = "f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7";
         assert!(!line.contains("hunter2"), "{line}");
-        assert!(line.contains(digest) && line.contains("unknown"), "{line}");
+        assert!(line.contains(digest), "{line}");
+        let nobody = ["unknown", "\"caller\":null"];
+        assert!(nobody.iter().any(|words| line.contains(words)), "{line}");
     }
 }
 
@@ -153,9 +161,9 @@ fn signature_audit_is_as_published() {
             "{name}"
         );
         if !login {
-            let audited = value(formatter(Format::SignatureAudit), &record);
+            let audited = value(&formatter(Format::SignatureAudit), &record);
             assert!(schema.is_valid(&audited), "{name}: {audited}");
-            let as_sent = value(OBJECTS, &record);
+            let as_sent = value(&objects(), &record);
             assert!(as_sent["request"].is_object(), "{name}");
             let inside: Value = serde_json::from_str(audited["request"].as_str().unwrap()).unwrap();
             assert_eq!(as_sent["request"], inside, "{name}");
@@ -174,7 +182,7 @@ fn with_extra(extra: &str) -> Record {
 #[test]
 fn embedded_requests_keep_their_text_on_one_line() {
     let line = line(
-        OBJECTS,
+        &objects(),
         &with_extra("[ 1.50, \"a b\", 12345678901234567890123 ]"),
     );
     assert!(
@@ -189,7 +197,7 @@ fn a_request_that_would_spoil_the_record_is_kept_as_a_string() {
     let nested = format!("{}{}", "[".repeat(200), "]".repeat(200));
     for extra in [nested.as_str(), "1e999", r#""\ud800""#, r#"{"a":1,"a":2}"#] {
         let record = with_extra(extra);
-        assert!(value(OBJECTS, &record)["request"].is_string(), "{extra}");
+        assert!(value(&objects(), &record)["request"].is_string(), "{extra}");
     }
 }
 
@@ -205,7 +213,7 @@ fn a_native_line_takes_no_fields_from_a_request() {
         allowed(),
     );
     assert_eq!(
-        line(formatter(Format::Mcollective), &record),
+        line(&formatter(Format::Mcollective), &record),
         "[2026-11-22 11:22:36 UTC] reqid=1:\\u0020caller=up=root@x: reqtime=1 \
          caller=okta=bob@example.net@h\\u0040i\\u0020agent=puppet\\u0020\\u2028\\u005C \
          agent=a\\u0020b action=x\\u0009y data=nil\n"

@@ -14,3 +14,4 @@ mod formats;
 mod properties;
 mod stream;
 mod trail;
+mod v2;

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use aaa_audit::Scribe;
 use aaa_audit::formats::{Format, Formatter, RequestEncoding};
 use aaa_core::audit::{Outcome, Record, Subject};
+use aaa_core::caller::CallerId;
 use aaa_core::decision::Reason;
 use aaa_core::request::Request;
 use proptest::collection::{btree_map, vec};
@@ -105,7 +107,7 @@ fn record() -> impl Strategy<Value = Record> {
         .prop_map(|(subject, caller, outcome, site, exchange, second)| {
             let mut record = fixtures::record(subject, caller.as_deref(), outcome);
             record.site = site.into();
-            record.exchange = exchange;
+            Arc::make_mut(&mut record.exchange).id = exchange;
             record.time = jiff::Timestamp::from_second(second).unwrap();
             record
         })
@@ -113,7 +115,7 @@ fn record() -> impl Strategy<Value = Record> {
 
 /// Its one line without the line end, after looking for anything that could make it two, or be seen as something else.
 fn one_line(formatter: Formatter, record: &Record) -> Option<String> {
-    let line = String::from_utf8(formatter.line(record)?).unwrap();
+    let line = String::from_utf8(Scribe::new(formatter, None).line(record)?).unwrap();
     let line = line.strip_suffix('\n').expect("a line end");
     let stray =
         |c: &char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202e}' | '\u{2066}');
@@ -125,12 +127,22 @@ fn json_line(format: Format, request_encoding: RequestEncoding, record: &Record)
     let formatter = Formatter {
         format,
         request_encoding,
+        ..Formatter::default()
     };
     let line = one_line(formatter, record)?;
     Some(serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}")))
 }
 
 proptest! {
+    #[test]
+    fn v2_lines_keep_to_their_schema(record in record()) {
+        let line = json_line(Format::V2, RequestEncoding::String, &record).unwrap();
+        crate::v2::check(&line);
+        let caller = record.caller.as_ref().map(CallerId::as_str);
+        prop_assert_eq!(line["caller"].as_str(), caller);
+        prop_assert_eq!(&line["decision"], if record.outcome.is_allowed() { "allow" } else { "deny" });
+    }
+
     #[test]
     fn json_formats_say_in_one_line_what_happened(record in record()) {
         let caller = record.caller.as_ref().map_or("unknown", |caller| caller.as_str());

@@ -9,7 +9,7 @@ use aaa_audit::formats::{Format, Formatter};
 use aaa_audit::nats::{Connection, Login, Tls};
 use aaa_audit::spool::Spool;
 use aaa_audit::stream::{Creation, StreamOptions, StreamSink, Wanted};
-use aaa_audit::{Sink as _, SinkError, Stored};
+use aaa_audit::{Scribe, Sink as _, SinkError, Stored};
 use aaa_core::audit::Record;
 use aaa_testing::nats::{self, NatsServer};
 use aaa_testing::proxy::Proxy;
@@ -43,6 +43,7 @@ struct Site {
     login: Login,
     spool: Option<u64>,
     max_bytes: i64,
+    format: Format,
     health: Arc<Mutex<Option<String>>>,
 }
 
@@ -53,6 +54,7 @@ impl Site {
             login: Login::Anonymous,
             spool: Some(64 << 20),
             max_bytes: -1,
+            format: Format::SignatureAudit,
             health: Arc::default(),
         }
     }
@@ -67,7 +69,7 @@ impl Site {
     fn sink(&self, dir: &TempDir) -> StreamSink {
         let spool = self.spool.map(|bytes| spool(dir.path(), bytes));
         let health = Arc::clone(&self.health);
-        StreamSink::new(StreamOptions {
+        let options = StreamOptions {
             site: "london".to_owned(),
             connection: Connection {
                 servers: vec![self.url.clone()],
@@ -85,14 +87,15 @@ impl Site {
                     max_bytes: self.max_bytes,
                 }),
             },
-            formatter: Formatter {
-                format: Format::SignatureAudit,
-                ..Formatter::default()
-            },
             spool,
             ack_timeout: Duration::from_millis(500),
             on_health: Arc::new(move |problem| *health.lock().unwrap() = problem),
-        })
+        };
+        let formatter = Formatter {
+            format: self.format,
+            ..Formatter::default()
+        };
+        StreamSink::new(options, Scribe::new(formatter, None))
     }
 
     fn problem(&self) -> Option<String> {

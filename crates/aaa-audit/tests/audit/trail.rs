@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aaa_audit::file::{FileOptions, FileSink};
 use aaa_audit::formats::Format;
-use aaa_audit::{AuditError, Auditor, Delivery, Sink, SinkError, Stored, Trail};
+use aaa_audit::{AuditError, Auditor, Delivery, Scribe, Sink, SinkError, Stored, Trail};
 use aaa_core::audit::Record;
 use async_trait::async_trait;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
@@ -151,7 +151,10 @@ async fn a_failed_reopening_names_who_failed() {
         ..FileOptions::default()
     };
     let auditors = vec![
-        auditor(Arc::new(FileSink::open(file).unwrap()), Delivery::Required),
+        auditor(
+            Arc::new(FileSink::open(file, Scribe::default()).unwrap()),
+            Delivery::Required,
+        ),
         auditor(broken(), Delivery::BestEffort),
     ];
     let trail = Trail::new("london", auditors);
@@ -257,10 +260,9 @@ async fn a_record_that_no_auditor_keeps_is_in_the_log() {
     let dir = TempDir::new().unwrap();
     let file = FileOptions {
         path: dir.path().join("audit.log"),
-        format: Format::SignatureAudit,
         ..FileOptions::default()
     };
-    let file = Arc::new(FileSink::open(file).unwrap());
+    let file = Arc::new(FileSink::open(file, fixtures::scribe(Format::SignatureAudit)).unwrap());
     let trail = Trail::new(
         "london",
         vec![

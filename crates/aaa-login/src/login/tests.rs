@@ -332,7 +332,7 @@ async fn no_token_leaves_without_its_record() {
     assert_eq!(record.caller.as_ref().map(CallerId::as_str), Some("up=bob"));
     assert_eq!(record.token, Some(claims.standard.jti));
     assert_eq!(
-        (&*record.site, record.exchange.as_str()),
+        (&*record.site, record.exchange.id.as_str()),
         ("test", "exchange-1")
     );
     assert!(matches!(&record.subject, Subject::Login { username } if username == "bob"));

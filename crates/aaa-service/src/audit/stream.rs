@@ -12,7 +12,7 @@ use aaa_audit::stream::{Creation, Health, StreamOptions, StreamSink, Wanted};
 use aaa_audit::{Auditor, Delivery, Sink};
 use aaa_core::secret::Secret;
 
-use super::{Given, formatter};
+use super::{Given, scribe};
 use crate::config::{Kind, Section, Setting};
 
 /// The section `jetstream_auditor`.
@@ -43,6 +43,12 @@ pub static JETSTREAM_AUDITOR: &[Setting] = &[
     Setting::new("request_encoding", Kind::OneOf(RequestEncoding::NAMES), "How `signature_audit` holds the request: see `logfile_auditor`.")
         .default("string")
         .example("\"object\""),
+    Setting::new("chain_key", Kind::Path, "The key of the codes in records of the format `v2`: see `logfile_auditor`.")
+        .example("\"/etc/aaa/audit.key\""),
+    Setting::new("redact", Kind::Map, "Inputs that records of the format `v2` do not show: see `logfile_auditor`.")
+        .example("{\"*.*.password\": \"drop\"}"),
+    Setting::new("instance", Kind::Text, "The name of this service in records of the format `v2`: see `logfile_auditor`.")
+        .example("\"signer-1\""),
     Setting::new("delivery", Kind::OneOf(&["required", "best_effort"]), "Whether a request whose record is kept neither in the stream nor in the spool is refused.")
         .default("required")
         .example("\"best_effort\""),
@@ -79,7 +85,7 @@ pub(super) fn build(
     let topic = section.required_string("topic");
     let (login, tls) = (login(section), tls(section));
     let stream = wanted(section, topic.clone().unwrap_or_default());
-    let formatter = formatter(section)?;
+    let scribe = scribe(section)?;
     let seconds = |key: &str, default| {
         section
             .duration(key)
@@ -102,7 +108,7 @@ pub(super) fn build(
     if given.checking {
         return Some((auditor(Arc::new(LogSink)), None));
     }
-    let sink = Arc::new(StreamSink::new(StreamOptions {
+    let options = StreamOptions {
         site: given.site.to_owned(),
         connection: Connection {
             servers,
@@ -112,11 +118,11 @@ pub(super) fn build(
             on_state: None,
         },
         stream,
-        formatter,
         spool,
         ack_timeout,
         on_health: health,
-    }));
+    };
+    let sink = Arc::new(StreamSink::new(options, scribe));
     Some((auditor(Arc::clone(&sink) as Arc<dyn Sink>), Some(sink)))
 }
 

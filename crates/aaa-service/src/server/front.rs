@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use aaa_api::server::{
-    ClientCertificates, LOGIN_PATH, OPENAPI_PATH, PeerAddr, RequestId, SIGN_PATH,
+    ClientCertificates, LOGIN_PATH, OPENAPI_PATH, PeerAddr, RequestId, SIGN_PATH, TraceId,
 };
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
@@ -22,7 +22,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::body::{LARGE_AT_A_TIME, Metered};
 use super::http::{Link, Respond};
-use crate::telemetry::{metrics::RESPONSES, parent_of};
+use crate::telemetry::{metrics::RESPONSES, parent_of, trace_of};
 
 /// The header that names a request, taken from the client when it is sane and sent back with the answer.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -110,6 +110,11 @@ impl Respond for Front {
         let (mut parts, body) = request.into_parts();
         let body = self.body(&parts.headers, body);
         parts.extensions.insert(RequestId(id));
+        if self.traced
+            && let Some(trace) = trace_of(&span)
+        {
+            parts.extensions.insert(TraceId(trace));
+        }
         parts.extensions.insert(PeerAddr(link.peer));
         if let Some(certificates) = &link.certificates {
             parts

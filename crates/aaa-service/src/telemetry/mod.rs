@@ -22,7 +22,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use crate::config::{Document, TELEMETRY};
 
 pub(crate) use log::Format;
-pub(crate) use traces::parent_of;
+pub(crate) use traces::{parent_of, trace_of};
 
 use log::{Levels, LogLayer};
 use writer::LogWriter;

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
-use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
+use opentelemetry::trace::{TraceContextExt as _, TraceId, TracerProvider as _};
 use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
@@ -11,7 +11,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
-use tracing_opentelemetry::OpenTelemetryLayer;
+use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt as _};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 
@@ -78,6 +78,13 @@ pub(crate) fn parent_of(headers: &HeaderMap) -> Option<Context> {
         TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers));
     let valid = context.span().span_context().is_valid();
     valid.then_some(context)
+}
+
+/// The trace that a span belongs to: 32 hexadecimal digits.
+pub(crate) fn trace_of(span: &tracing::Span) -> Option<String> {
+    let context = span.context();
+    let id = context.span().span_context().trace_id();
+    (id != TraceId::INVALID).then(|| id.to_string())
 }
 
 #[cfg(test)]

@@ -98,3 +98,36 @@ async fn an_old_site_with_nats_streaming_goes_on_with_jetstream() {
     let up = r#"choria_aaa_audit_stream_up{site="london",auditor="jetstream"} 1"#;
     assert!(metrics.contains(up), "{metrics}");
 }
+
+#[tokio::test]
+async fn what_v2_has_is_wrong_elsewhere_and_told() {
+    let dir = TempDir::new().unwrap();
+    let key = dir.path().join("short.key");
+    std::fs::write(&key, "5a5a\n").unwrap();
+    for (settings, told) in [
+        (
+            r#""redact": {"*.*.password": "drop"}"#.to_owned(),
+            "logfile_auditor.redact",
+        ),
+        (
+            r#""format": "v2", "redact": {"*.*.password": "hmac"}"#.to_owned(),
+            "hmac needs chain_key",
+        ),
+        (
+            r#""format": "v2", "redact": {"password": "drop"}"#.to_owned(),
+            "agent.action.input",
+        ),
+        (
+            format!(r#""format": "v2", "chain_key": "{}""#, key.display()),
+            "64 hexadecimal characters",
+        ),
+    ] {
+        let Err(StartError::Configuration(problems)) =
+            start(configuration("logfile", &settings)).await
+        else {
+            panic!("must not start: {settings}");
+        };
+        let problems = problems.to_string();
+        assert!(problems.contains(told), "{told} is not in {problems}");
+    }
+}

@@ -7,23 +7,23 @@ use aaa_api::error::ApiError;
 use aaa_api::handler::{Context, SignOutcome};
 use aaa_api::rest::SignRequest;
 use aaa_audit::AuditError;
-use aaa_core::audit::{Outcome, Subject};
+use aaa_core::audit::{Effect, Exchange, Outcome, Subject};
 use aaa_core::claims::ClientClaims;
 use aaa_core::decision::{Decision, Reason};
-use aaa_core::key::{Ed25519Public, KeyError};
+use aaa_core::key::Ed25519Public;
 use aaa_core::request::{Request, TimeLimits, Version};
 use aaa_core::token::{self, Rules};
 use aaa_policy::tasks::{self, Actions};
 use aaa_policy::{Authorizer, Question};
 use jiff::Timestamp;
 
-use super::Pipeline;
 use super::answer;
+use super::{Decided, Pipeline};
 use crate::keys::Keys;
 
 /// A request that can be read, and what came with it. Nothing about it is believed yet.
 pub(super) struct Received {
-    exchange: String,
+    exchange: Arc<Exchange>,
     request: Arc<Request>,
     token: String,
     signature: String,
@@ -59,19 +59,26 @@ struct Granted {
 /// A request whose decision is on record: the one thing that a key signs.
 pub(super) struct Recorded {
     known: Known,
+    rule: String,
     _receipt: aaa_audit::Recorded,
+}
+
+/// A request that is on record as signed, and is not: the key failed.
+pub(super) struct Unsigned {
+    known: Known,
+    rule: String,
 }
 
 /// What is known about a request once its caller is.
 struct Known {
-    exchange: String,
+    exchange: Arc<Exchange>,
     request: Arc<Request>,
     claims: token::Verified<ClientClaims>,
 }
 
 /// A request that is not signed, and how far it got.
 pub(super) struct Denied {
-    exchange: String,
+    exchange: Arc<Exchange>,
     request: Arc<Request>,
     /// Whose token it came with, if that is known.
     claims: Option<token::Verified<ClientClaims>>,
@@ -88,7 +95,7 @@ pub(super) struct Denied {
 
 /// What is no request.
 pub(super) struct Unreadable {
-    exchange: String,
+    exchange: Arc<Exchange>,
     subject: Subject,
     why: String,
 }
@@ -101,12 +108,12 @@ impl Received {
             signature,
         } = asked;
         let request = Request::parse(&request).map_err(|error| Unreadable {
-            exchange: context.request_id.clone(),
+            exchange: context.exchange(),
             subject: Subject::unreadable(&request),
             why: format!("request cannot be signed: {error}"),
         })?;
         Ok(Self {
-            exchange: context.request_id.clone(),
+            exchange: context.exchange(),
             request: Arc::new(request),
             token,
             signature,
@@ -346,16 +353,18 @@ impl Authorized {
             "allowed"
         );
         let (exchange, claims) = (&known.exchange, Some(&*known.claims));
+        let rule = own.rule.clone();
         let receipt = own
-            .record(pipeline, exchange, claims, &known.request)
+            .record(pipeline, exchange, claims, &known.request, Effect::Signed)
             .await?;
         if let Some(task) = task {
             let _receipt: aaa_audit::Recorded = task
-                .record(pipeline, exchange, claims, &known.request)
+                .record(pipeline, exchange, claims, &known.request, Effect::Signed)
                 .await?;
         }
         Ok(Recorded {
             known,
+            rule,
             _receipt: receipt,
         })
     }
@@ -366,26 +375,48 @@ impl Granted {
     async fn record(
         self,
         pipeline: &Pipeline,
-        exchange: &str,
+        exchange: &Arc<Exchange>,
         claims: Option<&ClientClaims>,
         request: &Arc<Request>,
+        effect: Effect,
     ) -> Result<aaa_audit::Recorded, AuditError> {
         let subject = Subject::Sign(Arc::clone(request));
-        let outcome = Outcome::Allowed { rule: self.rule };
-        pipeline
-            .record(exchange, claims, subject, self.action, outcome)
-            .await
+        let decided = Decided {
+            action: self.action,
+            outcome: Outcome::Allowed { rule: self.rule },
+            effect,
+        };
+        pipeline.record(exchange, claims, subject, decided).await
     }
 }
 
 impl Recorded {
     /// Signs the request, in the name of the caller that its token names.
-    pub(super) fn sign(self, keys: &Keys) -> Result<Vec<u8>, KeyError> {
-        let Self { known, .. } = self;
-        let signer = keys
+    pub(super) fn sign(self, keys: &Keys) -> Result<Vec<u8>, Box<Unsigned>> {
+        let Self { known, rule, .. } = self;
+        let request = known.request.with_caller(&known.claims.caller());
+        let signed = keys
             .signer(known.request.version())
-            .ok_or(KeyError::Signing)?;
-        signer.sign(&known.request.with_caller(&known.claims.caller()))
+            .and_then(|signer| signer.sign(&request).ok());
+        signed.ok_or_else(|| Box::new(Unsigned { known, rule }))
+    }
+}
+
+impl Unsigned {
+    /// Puts on record that nothing came of what is on record before.
+    pub(super) async fn record(self, pipeline: &Pipeline) -> Result<(), AuditError> {
+        let Self { known, rule } = self;
+        let decided = Decided {
+            action: None,
+            outcome: Outcome::Allowed { rule },
+            effect: Effect::Failed,
+        };
+        let subject = Subject::Sign(known.request);
+        let claims = Some(&*known.claims);
+        pipeline
+            .record(&known.exchange, claims, subject, decided)
+            .await
+            .map(|_| ())
     }
 }
 
@@ -440,18 +471,31 @@ impl Denied {
         let claims = self.claims.as_deref();
         if let Some(granted) = self.granted {
             let _receipt: aaa_audit::Recorded = granted
-                .record(pipeline, &self.exchange, claims, &self.request)
+                .record(
+                    pipeline,
+                    &self.exchange,
+                    claims,
+                    &self.request,
+                    Effect::Refused,
+                )
                 .await?;
         }
-        let outcome = Outcome::Refused {
-            reason: self.reason,
-            detail: self.why,
-        };
         let subject = Subject::Sign(self.request);
+        let decided = Decided::refused(self.action, self.reason, self.why);
         pipeline
-            .record(&self.exchange, claims, subject, self.action, outcome)
+            .record(&self.exchange, claims, subject, decided)
             .await
             .map(|_| ())
+    }
+}
+
+impl Decided {
+    fn refused(action: Option<String>, reason: Reason, detail: String) -> Self {
+        Self {
+            action,
+            outcome: Outcome::Refused { reason, detail },
+            effect: Effect::Refused,
+        }
     }
 }
 
@@ -459,7 +503,7 @@ impl Unreadable {
     /// A whole body that is no request to sign.
     pub(super) fn body(body: &[u8], context: &Context) -> Self {
         Self {
-            exchange: context.request_id.clone(),
+            exchange: context.exchange(),
             subject: Subject::unreadable(body),
             why: "the body is no request to sign".to_owned(),
         }
@@ -471,12 +515,9 @@ impl Unreadable {
 
     pub(super) async fn record(self, pipeline: &Pipeline) -> Result<(), AuditError> {
         tracing::warn!(why = answer::printable(&self.why), "unreadable request");
-        let outcome = Outcome::Refused {
-            reason: Reason::MalformedRequest,
-            detail: self.why,
-        };
+        let decided = Decided::refused(None, Reason::MalformedRequest, self.why);
         pipeline
-            .record(&self.exchange, None, self.subject, None, outcome)
+            .record(&self.exchange, None, self.subject, decided)
             .await
             .map(|_| ())
     }

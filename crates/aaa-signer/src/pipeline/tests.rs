@@ -19,6 +19,8 @@ use jiff::Timestamp;
 
 use super::*;
 
+mod unsigned;
+
 const NOW: i64 = 1_795_351_244;
 
 /// A sink that remembers, or fails on demand.
@@ -156,7 +158,7 @@ impl Site {
         };
         assert_eq!(*recorded, reason);
         assert_eq!(records[0].caller.as_ref().map(CallerId::as_str), caller);
-        assert_eq!(records[0].exchange, "exchange-1");
+        assert_eq!(records[0].exchange.id, "exchange-1");
     }
 }
 
@@ -512,7 +514,11 @@ fn run_of(task: &str) -> Vec<u8> {
 /// What was decided about which action, and whether it was allowed.
 fn decided(site: &Site) -> Vec<(Option<String>, bool)> {
     let records = site.records();
-    assert!(records.iter().all(|record| record.exchange == "exchange-1"));
+    assert!(
+        records
+            .iter()
+            .all(|record| record.exchange.id == "exchange-1")
+    );
     let decided = records
         .iter()
         .map(|record| (record.action.clone(), record.outcome.is_allowed()));
