@@ -19,7 +19,10 @@ use aaa_core::request::{DISCOVERY, Request};
 use jiff::Timestamp;
 
 pub mod actionlist;
+pub mod guards;
+pub mod pattern;
 pub mod rego;
+pub mod task_rules;
 pub mod tasks;
 
 /// What is asked: may the bearer of these claims send this request, now, through this site?

@@ -15,6 +15,9 @@ const ACTIONS: [&str; 4] = ["download", "run_and_wait", "run_no_wait", "task_sta
 /// Those that run a task.
 const RUNS: [&str; 2] = ["run_and_wait", "run_no_wait"];
 
+/// The one that has nodes fetch the files of a task.
+const DOWNLOAD: &str = "download";
+
 /// The input that names the task.
 const TASK: &str = "task";
 
@@ -39,6 +42,24 @@ pub fn actions(request: &Request) -> Result<Actions<'_>, &'static str> {
     if request.agent() != AGENT || !RUNS.contains(&own) {
         return Ok(Actions { own, task: None });
     }
+    Ok(Actions {
+        own,
+        task: Some(named(request)?),
+    })
+}
+
+/// The task whose files a request has nodes fetch, or which it runs; `None` when it is about no task.
+///
+/// # Errors
+/// Why the task is none, as for [`actions`].
+pub(crate) fn concerned(request: &Request) -> Result<Option<&str>, &'static str> {
+    let about = request.agent() == AGENT
+        && (RUNS.contains(&request.action()) || request.action() == DOWNLOAD);
+    about.then(|| named(request)).transpose()
+}
+
+/// The task that the input names.
+fn named(request: &Request) -> Result<&str, &'static str> {
     let Body::Rpc { data, .. } = request.body() else {
         return Err("only an RPC request runs a task");
     };
@@ -58,10 +79,7 @@ pub fn actions(request: &Request) -> Result<Actions<'_>, &'static str> {
         Some(task) if ACTIONS.contains(&task) => {
             Err("the task is called like an action of bolt_tasks, and cannot be told from it")
         }
-        Some(task) => Ok(Actions {
-            own,
-            task: Some(task),
-        }),
+        Some(task) => Ok(task),
     }
 }
 

@@ -88,7 +88,15 @@ fn demands(settings: &Settings) -> Demands {
             settings::Authorizer::Opa => Box::new(Opa::default()),
         }
     };
+    let mut guards: Vec<Box<dyn Authorizer>> = Vec::new();
+    if !settings.guards.is_empty() {
+        guards.push(Box::new(settings.guards.clone()));
+    }
+    if !settings.tasks.0.is_empty() {
+        guards.push(Box::new(settings.tasks.clone()));
+    }
     Demands {
+        guards,
         authorizers: settings.authorizers.iter().map(authorizer).collect(),
         rules: settings.rules,
         limits: settings.limits,

@@ -53,6 +53,8 @@ pub struct Pipeline {
 
 /// What is demanded of a request before it is signed; swapped whole when the configuration is reloaded.
 pub struct Demands {
+    /// Rules of the site that must hold before anybody else is asked. They give no leave of their own.
+    pub guards: Vec<Box<dyn Authorizer>>,
     /// Who says whether a caller may: all of them must.
     pub authorizers: Vec<Box<dyn Authorizer>>,
     /// What is demanded of a token's times.
@@ -114,7 +116,7 @@ impl Pipeline {
         let bound = verified.bind(demands.allow_bearer_tokens)?;
         self.meter.verified(started.elapsed());
         let timely = bound.in_time(keys, now, demands.limits)?;
-        timely.authorize(self, &demands.authorizers, now)
+        timely.authorize(self, &demands, now)
     }
 }
 

@@ -6,11 +6,17 @@ use std::time::Duration;
 use aaa_core::choria_config::ChoriaConfig;
 use aaa_core::request::TimeLimits;
 use aaa_core::token::Rules;
+use aaa_policy::guards::Guards;
+use aaa_policy::task_rules::TaskRules;
 use aaa_service::config::{Document, FileContent, Kind, MAX_FILE_BYTES, Section, Setting};
 use jiff::Timestamp;
 
 use crate::key_files::{KeyFile, KeyFiles, certificate_of};
 use crate::network;
+
+mod rules;
+
+pub use rules::{BUSINESS_HOURS, GUARDS, TASK};
 
 /// The section `basicjwt_signer`.
 pub static BASICJWT_SIGNER: &[Setting] = &[
@@ -87,6 +93,10 @@ pub struct Settings {
     pub limits: TimeLimits,
     /// Whether requests without a signature are taken.
     pub allow_bearer_tokens: bool,
+    /// What must hold of every request.
+    pub guards: Guards,
+    /// What is demanded of the inputs of Puppet Tasks.
+    pub tasks: TaskRules,
     /// Who decides.
     pub authorizers: Vec<Authorizer>,
 }
@@ -137,12 +147,15 @@ impl Settings {
         }
         // Everything is read before anything is given up, so that all that is wrong is said at once.
         let max_validity = section.required_duration("max_validity");
+        let (guards, tasks) = rules::read(&top);
         let settings = Self {
             rules: Rules {
                 max_validity: max_validity.unwrap_or_default(),
             },
             limits: limits(&section),
             allow_bearer_tokens: section.boolean("allow_bearer_tokens"),
+            guards,
+            tasks,
             authorizers: authorizers(&top),
             files: key_files(choria.as_ref(), &section),
             network,

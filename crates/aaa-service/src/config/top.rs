@@ -160,6 +160,18 @@ pub static TOP: &[Setting] = &[
     )
     .example("\"opa\""),
     Setting::new(
+        "guards",
+        Kind::Section,
+        "Rules that hold for every request before an authorizer is asked. They only take away.",
+    )
+    .example("{\"require_filter\": [\"puppet.disable\"], \"deny_agents\": [\"shell\"]}"),
+    Setting::new(
+        "tasks",
+        Kind::Sections,
+        "Rules about the inputs of Puppet Tasks, which hold whoever runs one.",
+    )
+    .example("[{\"task\": \"puppet_conf\", \"environments\": [\"production\"]}]"),
+    Setting::new(
         "auditors",
         Kind::Words,
         "Where decisions are put on record: `logfile`, `jetstream`.",

@@ -26,17 +26,19 @@ pub(super) fn denied(why: &str) -> SignOutcome {
     }
 }
 
-/// `up=bob may not puppet.disable here: needs a fact filter such as country=mt`.
+/// `up=bob may not puppet.disable here: needs a fact filter such as country=mt`; with `here (opa):` where several decide.
 pub(super) fn may_not(
     caller: &str,
     request: &Request,
     action: &str,
+    by: Option<&str>,
     decision: &Decision,
 ) -> String {
     let may_not = format!("{caller} may not {}", named(request, action));
-    match decision.explanation() {
-        Some(explanation) => format!("{may_not} here: {explanation}"),
-        None => may_not,
+    match (by, decision.explanation()) {
+        (Some(by), Some(explanation)) => format!("{may_not} here ({by}): {explanation}"),
+        (None, Some(explanation)) => format!("{may_not} here: {explanation}"),
+        (_, None) => may_not,
     }
 }
 

@@ -18,7 +18,7 @@ use aaa_policy::{Authorizer, Question};
 use jiff::Timestamp;
 
 use super::answer;
-use super::{Decided, Pipeline};
+use super::{Decided, Demands, Pipeline};
 use crate::keys::Keys;
 
 /// A request that can be read, and what came with it. Nothing about it is believed yet.
@@ -226,17 +226,20 @@ impl Timely {
     pub(super) fn authorize(
         self,
         pipeline: &Pipeline,
-        authorizers: &[Box<dyn Authorizer>],
+        demands: &Demands,
         now: Timestamp,
     ) -> Result<Authorized, Denied> {
         let Self(known) = self;
         let started = Instant::now();
         let outcome = match tasks::actions(&known.request) {
-            Ok(actions) => decide_all(pipeline, authorizers, &known, actions, now),
+            Ok(actions) => decide_all(pipeline, demands, &known, actions, now),
             Err(why) => Err(Refused {
                 granted: None,
                 action: None,
-                decision: Decision::deny(why),
+                answered: Answered {
+                    by: None,
+                    decision: Decision::deny(why),
+                },
             }),
         };
         pipeline.meter.authorized(started.elapsed());
@@ -245,14 +248,15 @@ impl Timely {
             Err(Refused {
                 granted,
                 action,
-                decision,
+                answered: Answered { by, decision },
             }) => {
                 let reason = match decision {
                     Decision::Failed { .. } => Reason::PolicyFailed,
                     Decision::Allow { .. } | Decision::Deny { .. } => Reason::NotAuthorized,
                 };
                 let asked = action.as_deref().unwrap_or_else(|| known.request.action());
-                let why = answer::may_not(&known.claims.callerid, &known.request, asked, &decision);
+                let caller = &known.claims.callerid;
+                let why = answer::may_not(caller, &known.request, asked, by, &decision);
                 Err(Denied {
                     granted,
                     action,
@@ -267,27 +271,36 @@ impl Timely {
 struct Refused {
     granted: Option<Box<Granted>>,
     action: Option<String>,
+    answered: Answered,
+}
+
+/// What was decided, and by whom, where that does not go without saying.
+struct Answered {
+    by: Option<&'static str>,
     decision: Decision,
 }
 
 /// Asks for leave for the request's own action, and then for the task that it runs; the first that there is none for ends it.
 fn decide_all(
     pipeline: &Pipeline,
-    authorizers: &[Box<dyn Authorizer>],
+    demands: &Demands,
     known: &Known,
     actions: Actions<'_>,
     now: Timestamp,
 ) -> Result<(Granted, Option<Granted>), Refused> {
-    let own = match decide(pipeline, authorizers, known, actions.own, now) {
-        Decision::Allow { rule } => Granted {
+    let own = match decide(pipeline, demands, known, actions.own, now) {
+        Answered {
+            decision: Decision::Allow { rule },
+            ..
+        } => Granted {
             action: None,
             rule: rule.into_owned(),
         },
-        decision => {
+        answered => {
             return Err(Refused {
                 granted: None,
                 action: None,
-                decision,
+                answered,
             });
         }
     };
@@ -295,27 +308,30 @@ fn decide_all(
         return Ok((own, None));
     };
     let action = Some(task.to_owned());
-    match decide(pipeline, authorizers, known, task, now) {
-        Decision::Allow { rule } => {
+    match decide(pipeline, demands, known, task, now) {
+        Answered {
+            decision: Decision::Allow { rule },
+            ..
+        } => {
             let rule = rule.into_owned();
             Ok((own, Some(Granted { action, rule })))
         }
-        decision => Err(Refused {
+        answered => Err(Refused {
             granted: Some(Box::new(own)),
             action,
-            decision,
+            answered,
         }),
     }
 }
 
-/// Asks one authorizer after the other; the first that does not allow ends it.
+/// Asks the guards and then one authorizer after the other; the first that does not allow ends it. Guards alone give no leave.
 fn decide(
     pipeline: &Pipeline,
-    authorizers: &[Box<dyn Authorizer>],
+    demands: &Demands,
     known: &Known,
     action: &str,
     now: Timestamp,
-) -> Decision {
+) -> Answered {
     let Known {
         request, claims, ..
     } = known;
@@ -327,15 +343,32 @@ fn decide(
         now,
     };
     let label = answer::named(request, action);
-    let mut decision = Decision::failed("no authorizer is configured");
-    for authorizer in authorizers {
-        decision = authorizer.decide(&question);
+    let ask = |authorizer: &dyn Authorizer| {
+        let decision = authorizer.decide(&question);
         pipeline.meter.decided(authorizer.name(), &label, &decision);
+        decision
+    };
+    for guard in &demands.guards {
+        let decision = ask(guard.as_ref());
         if !decision.is_allowed() {
+            let by = Some(guard.name());
+            return Answered { by, decision };
+        }
+    }
+    let mut answered = Answered {
+        by: None,
+        decision: Decision::failed("no authorizer is configured"),
+    };
+    for authorizer in &demands.authorizers {
+        answered = Answered {
+            by: (demands.authorizers.len() > 1).then(|| authorizer.name()),
+            decision: ask(authorizer.as_ref()),
+        };
+        if !answered.decision.is_allowed() {
             break;
         }
     }
-    decision
+    answered
 }
 
 impl Authorized {

@@ -19,6 +19,7 @@ use jiff::Timestamp;
 
 use super::*;
 
+mod guarded;
 mod unsigned;
 
 const NOW: i64 = 1_795_351_244;
@@ -82,6 +83,7 @@ impl Site {
             clock: Arc::clone(&clock) as SharedClock,
             keys: Arc::new(ArcSwap::from_pointee(keys)),
             demands: Arc::new(ArcSwap::from_pointee(Demands {
+                guards: Vec::new(),
                 authorizers,
                 rules: Rules {
                     max_validity: Duration::from_hours(2),

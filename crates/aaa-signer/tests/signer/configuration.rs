@@ -207,3 +207,19 @@ async fn in_ca_mode_the_certificate_comes_from_the_choria_configuration() {
         Ok(SigningKey::Rsa(_))
     ));
 }
+
+#[tokio::test]
+async fn guards_of_the_file_hold() {
+    let mut site = Site::new();
+    site.config["guards"] = json!({"deny_agents": ["puppet"]});
+    let running = site.start().await.unwrap();
+    let refused = site.sign(&running, "status").await.unwrap_err();
+    assert!(
+        refused.contains("here (guards): deny_agents: nobody may use this agent"),
+        "{refused}"
+    );
+    running.shutdown().await;
+    site.config["guards"] = json!({"deny_agent": ["puppet"]});
+    let problems = site.problems().await;
+    assert!(problems.contains("guards.deny_agent "), "{problems}");
+}
