@@ -50,6 +50,7 @@ allow if {
   input == {
     "agent": "package", "action": "install", "data": {"n": [1, 2.5, null, true, "x"]},
     "sender": "web1.example.net", "collective": "ams", "ttl": 10, "time": "2026-11-22T11:22:17Z", "site": "london",
+    "request": input.request,
     "claims": {"callerid": "up=alice", "agents": ["rpcutil.*"], "opa_policy": input.claims.opa_policy, "purpose": ""},
   }
 }"#,
@@ -63,6 +64,39 @@ allow if {
     let asked = request("package", "install", &data, &json!({}), &envelope);
     let decision = decide(&Opa::default(), &claims, &asked);
     assert!(decision.is_allowed(), "{decision:?}");
+}
+
+#[test]
+fn the_whole_envelope_is_there_with_its_filter() {
+    let text = policy(
+        r#"default allow := false
+allow if {
+  input.request == {
+    "protocol": 1, "id": input.request.id, "claimed_caller": input.request.claimed_caller, "agent": "package",
+    "sender": "web1.example.net", "collective": "ams", "ttl": 10, "time": "2026-11-22T11:22:17Z",
+    "filter": {
+      "fact": [{"fact": "country", "operator": "==", "value": "mt"}], "cf_class": ["apache"], "identity": ["web1"],
+      "agent": ["package"], "compound": [[{"expr": "a and b"}]],
+    },
+  }
+  count(input.request.id) > 0
+  input.request.claimed_caller != input.claims.callerid
+}"#,
+    );
+    let envelope = json!({"senderid": "web1.example.net", "collective": "ams", "ttl": 10, "time": 1_795_346_537,
+        "callerid": "up=root"});
+    let filter = json!({
+        "fact": [{"fact": "country", "operator": "==", "value": "mt"}], "cf_class": ["apache"], "identity": ["web1"],
+        "agent": ["package"], "compound": [[{"expr": "a and b"}]]});
+    let asked = request("package", "install", &json!({}), &filter, &envelope);
+    let decision = decide(&Opa::default(), &bearer(&text), &asked);
+    assert!(decision.is_allowed(), "{decision:?}");
+    // A request without a filter has one that is empty.
+    let text = policy(
+        "default allow := false\nallow if { every part in input.request.filter { count(part) == 0 } }",
+    );
+    let asked = request("package", "install", &json!({}), &json!(null), &json!({}));
+    assert!(decide(&Opa::default(), &bearer(&text), &asked).is_allowed());
 }
 
 #[test]

@@ -4,7 +4,8 @@ use regorus::Value;
 use regorus::value::Object;
 
 use aaa_core::claims::{ClientClaims, ClientPermissions, Standard};
-use aaa_core::request::Body;
+use aaa_core::filter::Filter;
+use aaa_core::request::{Body, Request, Version};
 
 use crate::Question;
 
@@ -12,17 +13,37 @@ use crate::Question;
 const BYTES_PER_UNIT: usize = 32;
 
 /// The members of `input`, in the order of their names, as the engine keeps them.
-const INPUT: [&str; 9] = [
+const INPUT: [&str; 10] = [
     "action",
     "agent",
     "claims",
     "collective",
     "data",
+    "request",
     "sender",
     "site",
     "time",
     "ttl",
 ];
+
+/// The members of `input.request`, in the order of their names: the envelope as it came.
+const REQUEST: [&str; 9] = [
+    "agent",
+    "claimed_caller",
+    "collective",
+    "filter",
+    "id",
+    "protocol",
+    "sender",
+    "time",
+    "ttl",
+];
+
+/// The members of `input.request.filter`, which are those on the wire.
+const FILTER: [&str; 5] = ["agent", "cf_class", "compound", "fact", "identity"];
+
+/// The members of a fact in it.
+const FACT: [&str; 3] = ["fact", "operator", "value"];
 
 /// The claims by their names on the wire, in the order of these.
 const CLAIMS: [&str; 19] = [
@@ -50,7 +71,21 @@ const CLAIMS: [&str; 19] = [
 thread_local! {
     /// The names as the engine has them, once per thread: made anew each time, they would be half of all allocations,
     /// and shared by all threads, their reference counts would be fought over.
-    static NAMES: ([Value; 9], [Value; 19]) = (INPUT.map(Value::from), CLAIMS.map(Value::from));
+    static NAMES: Names = Names {
+        input: INPUT.map(Value::from),
+        claims: CLAIMS.map(Value::from),
+        request: REQUEST.map(Value::from),
+        filter: FILTER.map(Value::from),
+        fact: FACT.map(Value::from),
+    };
+}
+
+struct Names {
+    input: [Value; 10],
+    claims: [Value; 19],
+    request: [Value; 9],
+    filter: [Value; 5],
+    fact: [Value; 3],
 }
 
 /// `input`: from the envelope, never from the body's copies of it, and the claims.
@@ -60,20 +95,88 @@ pub(super) fn document(question: &Question<'_>) -> Value {
         Body::Rpc { data, .. } => value(data),
         Body::Plain => Value::Null,
     };
-    NAMES.with(|(input, claim_names)| {
+    NAMES.with(|names| {
+        let shared = Shared {
+            agent: Value::from(request.agent()),
+            collective: Value::from(request.collective()),
+            sender: Value::from(request.sender()),
+            time: Value::from(request.time().to_string()),
+            ttl: Value::from(request.ttl()),
+        };
+        let envelope = envelope(names, request, &shared);
         let members = [
             Value::from(question.action),
-            Value::from(request.agent()),
-            named(claim_names, claims(question.claims)),
-            Value::from(request.collective()),
+            shared.agent,
+            named(&names.claims, claims(question.claims)),
+            shared.collective,
             data,
-            Value::from(request.sender()),
+            envelope,
+            shared.sender,
             Value::from(question.site),
-            Value::from(request.time().to_string()),
-            Value::from(request.ttl()),
+            shared.time,
+            shared.ttl,
         ];
-        named(input, members.map(Some))
+        named(&names.input, members.map(Some))
     })
+}
+
+/// What stands both in `input` and in `input.request`, made once.
+struct Shared {
+    agent: Value,
+    collective: Value,
+    sender: Value,
+    time: Value,
+    ttl: Value,
+}
+
+/// `input.request`. The caller in it is called what it is: the client's own words, which prove nothing.
+fn envelope(names: &Names, request: &Request, shared: &Shared) -> Value {
+    let protocol = match request.version() {
+        Version::V1 => 1_i64,
+        Version::V2 => 2,
+    };
+    let members = [
+        shared.agent.clone(),
+        Value::from(request.claimed_caller()),
+        shared.collective.clone(),
+        filter(names, request.filter()),
+        Value::from(request.id()),
+        Value::from(protocol),
+        shared.sender.clone(),
+        shared.time.clone(),
+        shared.ttl.clone(),
+    ];
+    named(&names.request, members.map(Some))
+}
+
+/// `input.request.filter`: every part is there, if only as an empty list.
+fn filter(names: &Names, filter: &Filter) -> Value {
+    let list = |items: &[String]| {
+        let texts = items.iter().map(|text| Value::from(text.as_str()));
+        Value::from(texts.collect::<Vec<_>>())
+    };
+    let facts = filter.fact.iter().map(|fact| {
+        let members = [&fact.fact, &fact.operator, &fact.value];
+        named(
+            &names.fact,
+            members.map(|text| Some(Value::from(text.as_str()))),
+        )
+    });
+    let compound = filter.compound.iter().map(|parts| {
+        let parts = parts.iter().map(|part| {
+            let members = part.iter();
+            object(members.map(|(name, text)| (name.as_str(), Value::from(text.as_str()))))
+        });
+        Value::from(parts.collect::<Vec<_>>())
+    });
+    let members = [
+        list(&filter.agent),
+        list(&filter.cf_class),
+        Value::from(compound.collect::<Vec<_>>()),
+        Value::from(facts.collect::<Vec<_>>()),
+        list(&filter.identity),
+    ];
+    named(&names.filter, members.map(Some))
 }
 
 /// An object of members in the order of their names, without those that are absent.
@@ -247,7 +350,7 @@ mod tests {
     use super::*;
 
     fn as_input(of: &ClientClaims) -> Value {
-        NAMES.with(|(_, names)| named(names, claims(of)))
+        NAMES.with(|names| named(&names.claims, claims(of)))
     }
 
     #[test]
