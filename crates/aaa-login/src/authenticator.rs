@@ -116,6 +116,11 @@ impl Reason {
         Self::WrongPassword,
     ];
 
+    /// Whether somebody may have been guessing a name or a password.
+    pub(crate) const fn is_a_guess(self) -> bool {
+        matches!(self, Self::UnknownUser | Self::WrongPassword)
+    }
+
     /// The label in metrics.
     pub const fn label(self) -> &'static str {
         match self {

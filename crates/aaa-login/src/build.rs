@@ -17,6 +17,7 @@ use crate::meter::Meter;
 use crate::mint::Mint;
 use crate::pool::HashPool;
 use crate::settings::{self, Loaded, SECTION};
+use crate::throttle::Throttle;
 use crate::userlist::{self, Userlist};
 use crate::users::USERS_FILE_LIMIT;
 
@@ -74,12 +75,23 @@ pub fn build(
     };
     let site: Arc<str> = shell.site().into();
     let meter = Meter::new(Arc::clone(&site));
-    let service = Service::start(shell, loaded, pool, meter.clone(), options.alone);
+    let throttle = Arc::new(Throttle::new(
+        loaded.throttle.clone(),
+        Arc::clone(&clock),
+        meter.clone(),
+    ));
+    let parts = Parts {
+        pool,
+        meter: meter.clone(),
+        throttle: Arc::clone(&throttle),
+    };
+    let service = Service::start(shell, loaded, parts, options.alone);
     if let Some(warning) = service.mint.warning(clock.now()) {
         document.warn(format!("{SECTION}.signing_token"), warning);
     }
     Some(Arc::new(Login {
         doors: vec![service.door()],
+        throttle,
         clock,
         site,
         trail,
@@ -110,12 +122,20 @@ fn chosen(document: &Document) -> bool {
     names == [userlist::NAME]
 }
 
+/// What the service is put together from.
+struct Parts {
+    pool: Arc<HashPool>,
+    meter: Meter,
+    throttle: Arc<Throttle>,
+}
+
 /// The parts that go on changing while the service runs.
 #[derive(Clone)]
 struct Service {
     userlist: Arc<Userlist>,
     mint: Arc<Mint>,
     allow_unsigned: Arc<AtomicBool>,
+    throttle: Arc<Throttle>,
     clock: SharedClock,
     meter: Meter,
     site: Arc<str>,
@@ -125,19 +145,19 @@ struct Service {
 
 impl Service {
     /// Puts the parts together, and follows what they were made from.
-    fn start(
-        shell: &mut Shell,
-        loaded: Loaded,
-        pool: Arc<HashPool>,
-        meter: Meter,
-        alone: bool,
-    ) -> Self {
+    fn start(shell: &mut Shell, loaded: Loaded, parts: Parts, alone: bool) -> Self {
+        let Parts {
+            pool,
+            meter,
+            throttle,
+        } = parts;
         let may_issue = alone.then(|| shell.readiness().register("signing_token"));
         let userlist = Userlist::new(loaded.source, loaded.users, pool, meter.clone());
         let service = Self {
             userlist: Arc::new(userlist),
             mint: Arc::new(Mint::new(loaded.files, loaded.minter, loaded.validity)),
             allow_unsigned: Arc::new(AtomicBool::new(loaded.allow_unsigned)),
+            throttle,
             clock: shell.clock(),
             meter,
             site: shell.site().into(),
@@ -241,6 +261,7 @@ impl Service {
         self.allow_unsigned
             .store(loaded.allow_unsigned, Ordering::Relaxed);
         self.userlist.replace(loaded.source, loaded.users);
+        self.throttle.replace(loaded.throttle);
         self.look_at_signing_token();
         for warning in document.problems().warnings() {
             tracing::warn!(setting = warning.key, "{}", warning.text);

@@ -20,6 +20,7 @@ pub mod hash;
 pub mod meter;
 pub mod pool;
 pub mod settings;
+pub mod throttle;
 
 mod build;
 mod login;

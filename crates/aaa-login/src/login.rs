@@ -23,6 +23,7 @@ use crate::authenticator::{Attempt, Authenticator, Identity, Reason, Refusal, Ve
 use crate::meter::{Ending, Meter};
 use crate::mint::{Mint, Minted};
 use crate::proof::{self, Proof, Unproven};
+use crate::throttle::{Attempted, Throttle};
 
 /// How long a client should wait before it asks again when a login cannot be recorded, or no token be made.
 const RETRY: Duration = Duration::from_secs(5);
@@ -34,6 +35,7 @@ const FAILED: &str = "Login failed";
 pub(crate) struct Login {
     /// The authenticators in the order in which they are asked; at least one.
     pub(crate) doors: Vec<Door>,
+    pub(crate) throttle: Arc<Throttle>,
     pub(crate) clock: SharedClock,
     pub(crate) site: Arc<str>,
     pub(crate) trail: Arc<Trail>,
@@ -81,7 +83,15 @@ impl Login {
             }
             Err(Unproven::Malformed(error)) => return Err(self.undecided(error)),
         };
-        let (door, identity) = match self.ask(context, request, &proof).await? {
+        // After the proof, which no guess at a password gets past: what is malformed is held against nobody.
+        let peer = context.peer.map(|peer| peer.ip());
+        let permit = self
+            .throttle
+            .admit(&request.username, peer)
+            .map_err(|error| self.undecided(error))?;
+        let asked = self.ask(context, request, &proof).await;
+        permit.settle(attempted(&asked));
+        let (door, identity) = match asked? {
             Ok(known) => known,
             Err(refused) => return Ok(refused),
         };
@@ -192,6 +202,16 @@ impl Login {
         }
     }
 
+    /// Puts on record that somebody who has guessed was turned away.
+    async fn record_throttled(&self, context: &Context, username: &str) {
+        let outcome = Outcome::Refused {
+            reason: decision::Reason::LoginRefused,
+            detail: "too many logins failed under this name or from this address".to_owned(),
+        };
+        // Nothing was granted, and there is nothing better to answer; the log has the failure.
+        let _ = self.record(context, username, None, None, outcome).await;
+    }
+
     /// Records, logs and answers.
     async fn conclude(
         &self,
@@ -264,6 +284,9 @@ impl LoginHandler for Login {
                 let peer = context.peer.map(|peer| peer.to_string());
                 let reason = error.cause().label();
                 tracing::warn!(user, peer, authenticator = by, reason, "login not decided");
+                if error.cause() == Cause::TooManyRequests {
+                    self.record_throttled(context, &request.username).await;
+                }
                 (by, Err(error))
             }
         };
@@ -323,6 +346,17 @@ impl Refusal {
             error,
             detail: self.detail.to_string(),
         }
+    }
+}
+
+/// What an attempt was, for the throttle.
+fn attempted(asked: &Result<Result<(&Door, Box<Identity>), Decided>, Undecided>) -> Attempted {
+    match asked {
+        Ok(Ok(_)) => Attempted::Right,
+        Ok(Err(Decided::Refused { refusal, .. })) if refusal.reason.is_a_guess() => {
+            Attempted::Wrong
+        }
+        Ok(Err(_)) | Err(_) => Attempted::Neither,
     }
 }
 

@@ -12,6 +12,8 @@ use metrics::{counter, gauge, histogram};
 pub const LOGINS: &str = "choria_aaa_logins";
 /// Seconds that logins took, in buckets.
 pub const LOGIN_SECONDS: &str = "choria_aaa_login_seconds";
+/// Logins that had to wait, by what for: `account` or `address`.
+pub const LOGIN_THROTTLED: &str = "choria_aaa_login_throttled";
 /// Seconds until the right to issue tokens ends.
 pub const SIGNING_TOKEN_EXPIRY: &str = "choria_aaa_signing_token_expiry_seconds";
 /// Users who can log in.
@@ -30,6 +32,12 @@ pub static METRICS: &[Metric] = &[
         kind: MetricKind::Histogram,
         labels: &["site", "authenticator", "outcome"],
         help: "Time that logins took, the wait for their turn included, in seconds",
+    },
+    Metric {
+        name: LOGIN_THROTTLED,
+        kind: MetricKind::Counter,
+        labels: &["site", "by"],
+        help: "Total number of logins that were turned away after failures under the same name (account) or from the same address",
     },
     Metric {
         name: SIGNING_TOKEN_EXPIRY,
@@ -86,6 +94,11 @@ impl Meter {
             .record(took);
         histogram!(LOGIN_SECONDS, "site" => site(), "authenticator" => authenticator, "outcome" => outcome)
             .record(took);
+    }
+
+    /// Counts a login that was turned away before anybody was asked.
+    pub(crate) fn throttled(&self, by: &'static str) {
+        counter!(LOGIN_THROTTLED, "site" => self.site.to_string(), "by" => by).increment(1);
     }
 
     /// Says how long tokens can still be issued.

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::mint::{Files, KEY_WANTED, TOKEN_WANTED};
+use crate::throttle::Rules;
 use crate::userlist::{self, Source};
 use crate::users::{FileText, Reader, USERS_FILE_LIMIT, Users};
 
@@ -114,12 +115,14 @@ pub(crate) struct Loaded {
     pub(crate) key_files: Vec<FileContent>,
     pub(crate) validity: Duration,
     pub(crate) allow_unsigned: bool,
+    pub(crate) throttle: Rules,
 }
 
 /// Reads the section. `None` when something is wrong: the document knows what.
 pub(crate) fn load(document: &Document, now: Timestamp) -> Option<Loaded> {
     let before = document.problems().errors().len();
     let top = document.top();
+    let throttle = Rules::read(document);
     let Some(section) = top.section(SECTION, USERLIST) else {
         if !top.has(SECTION) {
             top.problem(SECTION, "required with authenticator userlist");
@@ -147,6 +150,7 @@ pub(crate) fn load(document: &Document, now: Timestamp) -> Option<Loaded> {
         key_files,
         validity: validity?,
         allow_unsigned,
+        throttle,
     };
     (document.problems().errors().len() == before).then_some(loaded)
 }

@@ -9,7 +9,7 @@ use aaa_audit::{Auditor, Delivery, Sink, SinkError, Stored, Trail};
 use aaa_core::audit::Record;
 
 use aaa_core::claims::ClientPermissions;
-use aaa_core::clock::ManualClock;
+use aaa_core::clock::{ManualClock, SharedClock};
 use aaa_core::key::Ed25519Key;
 use aaa_core::token::{Grant, Minter};
 use aaa_service::config::FileContent;
@@ -26,6 +26,7 @@ use crate::login::{Door, Login};
 use crate::meter::Meter;
 use crate::mint::{Files, Mint};
 use crate::pool::HashPool;
+use crate::throttle::{Rules, Throttle};
 use crate::userlist::{ISSUER, Source, Userlist};
 use crate::users::Reader;
 
@@ -124,6 +125,7 @@ impl Site {
         let records = Arc::new(Memory::default());
         let login = Login {
             doors: vec![door(authenticator, mint(dir.path(), true))],
+            throttle: throttle(clock.clone()),
             clock: clock.clone(),
             site: "test".into(),
             trail: trail(records.clone()),
@@ -152,6 +154,12 @@ impl Site {
         }
         site
     }
+}
+
+/// The throttle of a configuration that does not speak of it.
+pub(crate) fn throttle(clock: SharedClock) -> Arc<Throttle> {
+    let meter = Meter::new("test".into());
+    Arc::new(Throttle::new(Rules::default(), clock, meter))
 }
 
 pub(crate) fn door(authenticator: Arc<dyn Authenticator>, mint: Arc<Mint>) -> Door {

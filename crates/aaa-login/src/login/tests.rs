@@ -521,3 +521,62 @@ impl Authenticator for Probe {
         self.says.lock().unwrap().pop().unwrap()
     }
 }
+
+#[tokio::test]
+async fn who_guesses_has_to_wait_and_hears_the_same_for_every_name() {
+    let site = Site::new(users());
+    for name in ["bob", "eve"] {
+        for _ in 0..5 {
+            assert_eq!(
+                answer(&site, &signed(name, "wrong")).await.unwrap_err(),
+                "Login failed | the name or the password is wrong"
+            );
+        }
+        // The right password would not help now.
+        let error = outcome(&site, &signed(name, "secret")).await.err().unwrap();
+        assert_eq!(error.cause(), Cause::TooManyRequests);
+        assert_eq!(error.retry_after_seconds(), Some(1));
+        assert_eq!(
+            error.detail(),
+            "too many logins failed; wait before you try again, and look that the password is right"
+        );
+        let records = site.records.records.lock().unwrap();
+        assert!(matches!(
+            &records.last().unwrap().outcome,
+            Outcome::Refused { detail, .. } if detail == "too many logins failed under this name or from this address"
+        ));
+    }
+    site.clock.set(NOW + 1);
+    assert!(answer(&site, &signed("bob", "secret")).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_proves_no_key_is_held_against_nobody() {
+    let site = Site::new(users());
+    for _ in 0..60 {
+        let mut forged = signed("bob", "secret");
+        forged.password = Secret::new("guess".to_owned());
+        let refused = answer(&site, &forged).await.unwrap_err();
+        assert!(refused.contains("invalid sig"), "{refused}");
+    }
+    assert!(answer(&site, &signed("bob", "secret")).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_overloaded_service_holds_nothing_against_anybody() {
+    struct Away;
+    #[async_trait]
+    impl Authenticator for Away {
+        fn name(&self) -> &'static str {
+            "away"
+        }
+        async fn authenticate(&self, _: &Attempt<'_>) -> Result<Verdict, ApiError> {
+            Err(ApiError::busy("away", RETRY))
+        }
+    }
+    let site = Site::with(Arc::new(Away));
+    for _ in 0..60 {
+        let error = outcome(&site, &signed("bob", "x")).await.err().unwrap();
+        assert_eq!(error.cause(), Cause::Busy);
+    }
+}

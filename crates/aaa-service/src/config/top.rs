@@ -142,6 +142,12 @@ pub static TOP: &[Setting] = &[
     )
     .example("{\"endpoint\": \"https://example.okta.com\"}"),
     Setting::new(
+        "login_throttle",
+        Kind::Section,
+        "How failed logins hold back the next ones, by name and by address.",
+    )
+    .example("{\"account_attempts\": 10}"),
+    Setting::new(
         "signer",
         Kind::Text,
         "How requests are checked and signed: `basicjwt`.",

@@ -51,6 +51,8 @@ impl Scenario {
             "tls_key": keys.tls.key,
             "authenticator": "userlist",
             "userlist_authenticator": self.authenticator(site, keys),
+            // All logins come from one address, many under one name at a time.
+            "login_throttle": {"account_attempts": 10_000, "address_attempts": 10_000},
             "authorizer": "opa",
             "auditors": ["logfile"],
             "logfile_auditor": {"logfile": audit},
