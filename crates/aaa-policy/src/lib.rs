@@ -19,6 +19,7 @@ use aaa_core::request::{DISCOVERY, Request};
 use jiff::Timestamp;
 
 pub mod actionlist;
+pub mod chain;
 pub mod guards;
 pub mod pattern;
 pub mod rego;

@@ -25,10 +25,12 @@ use std::sync::Arc;
 use aaa_api::handler::Handlers;
 use aaa_policy::Authorizer;
 use aaa_policy::actionlist::ActionList;
+use aaa_policy::chain::Chain;
 use aaa_policy::rego::Opa;
 use aaa_service::config::{Document, FileContent, MAX_FILE_BYTES, Problems};
 use aaa_service::shell::Shell;
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 
 use crate::expiry::{DELEGATOR, Expiry};
 use crate::key_files::{KeyFiles, KeyProblem, Loaded};
@@ -82,6 +84,34 @@ pub fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, Problem
 }
 
 fn demands(settings: &Settings) -> Demands {
+    Demands {
+        chain: chain(settings),
+        rules: settings.rules,
+        limits: settings.limits,
+        allow_bearer_tokens: settings.allow_bearer_tokens,
+    }
+}
+
+/// Who decides in the site that a configuration file describes, and the site's name. Nothing is started, and no key is read.
+///
+/// # Errors
+/// Everything that is wrong with the signer's part of the file, or that it has none.
+pub fn rules(document: &Document, now: Timestamp) -> Result<(String, Chain), Problems> {
+    let settings = Settings::read(document, now);
+    if document.top().string("signer").is_none() {
+        document.problem("signer", "missing; the file is that of no signer");
+    }
+    document.finish()?;
+    match settings {
+        Some(settings) => Ok((
+            document.top().string("site").unwrap_or_default(),
+            chain(&settings),
+        )),
+        None => Err(document.problems()),
+    }
+}
+
+fn chain(settings: &Settings) -> Chain {
     let authorizer = |kind: &settings::Authorizer| -> Box<dyn Authorizer> {
         match kind {
             settings::Authorizer::ActionList => Box::new(ActionList),
@@ -95,12 +125,9 @@ fn demands(settings: &Settings) -> Demands {
     if !settings.tasks.0.is_empty() {
         guards.push(Box::new(settings.tasks.clone()));
     }
-    Demands {
+    Chain {
         guards,
         authorizers: settings.authorizers.iter().map(authorizer).collect(),
-        rules: settings.rules,
-        limits: settings.limits,
-        allow_bearer_tokens: settings.allow_bearer_tokens,
     }
 }
 

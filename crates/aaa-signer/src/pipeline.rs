@@ -18,7 +18,7 @@ use aaa_core::decision::Reason;
 use aaa_core::id;
 use aaa_core::request::TimeLimits;
 use aaa_core::token::Rules;
-use aaa_policy::Authorizer;
+use aaa_policy::chain::Chain;
 use arc_swap::ArcSwap;
 
 use crate::keys::Keys;
@@ -53,10 +53,8 @@ pub struct Pipeline {
 
 /// What is demanded of a request before it is signed; swapped whole when the configuration is reloaded.
 pub struct Demands {
-    /// Rules of the site that must hold before anybody else is asked. They give no leave of their own.
-    pub guards: Vec<Box<dyn Authorizer>>,
-    /// Who says whether a caller may: all of them must.
-    pub authorizers: Vec<Box<dyn Authorizer>>,
+    /// Who says whether a caller may.
+    pub chain: Chain,
     /// What is demanded of a token's times.
     pub rules: Rules,
     /// What is demanded of a request's own times.
@@ -116,7 +114,7 @@ impl Pipeline {
         let bound = verified.bind(demands.allow_bearer_tokens)?;
         self.meter.verified(started.elapsed());
         let timely = bound.in_time(keys, now, demands.limits)?;
-        timely.authorize(self, &demands, now)
+        timely.authorize(self, &demands.chain, now)
     }
 }
 

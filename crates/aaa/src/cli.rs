@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    completions, config, crypt, demo, keys, login, logout, man, serve, sign, token, verify, whoami,
+    completions, config, crypt, demo, keys, login, logout, man, policy, serve, sign, token, verify,
+    whoami,
 };
 use crate::failure::Failure;
 
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Config(config::Command),
     #[command(subcommand)]
+    Policy(policy::Command),
+    #[command(subcommand)]
     Token(token::Command),
     #[command(subcommand)]
     Keys(keys::Command),
@@ -66,6 +69,7 @@ impl Command {
             Self::Serve(args) => return serve::run(&args),
             Self::Demo(args) => demo::run(&args),
             Self::Config(command) => return Ok(config::run(&command)),
+            Self::Policy(command) => policy::run(&command),
             Self::Token(command) => token::run(&command),
             Self::Keys(command) => keys::run(&command),
             Self::Crypt(args) => crypt::run(&args),

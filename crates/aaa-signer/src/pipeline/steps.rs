@@ -13,12 +13,11 @@ use aaa_core::decision::{Decision, Reason};
 use aaa_core::key::Ed25519Public;
 use aaa_core::request::{Request, TimeLimits, Version};
 use aaa_core::token::{self, Rules};
-use aaa_policy::tasks::{self, Actions};
-use aaa_policy::{Authorizer, Question};
+use aaa_policy::chain::{Answered, Asked, Chain, Leave};
 use jiff::Timestamp;
 
 use super::answer;
-use super::{Decided, Demands, Pipeline};
+use super::{Decided, Pipeline};
 use crate::keys::Keys;
 
 /// A request that can be read, and what came with it. Nothing about it is believed yet.
@@ -226,149 +225,53 @@ impl Timely {
     pub(super) fn authorize(
         self,
         pipeline: &Pipeline,
-        demands: &Demands,
+        chain: &Chain,
         now: Timestamp,
     ) -> Result<Authorized, Denied> {
         let Self(known) = self;
         let started = Instant::now();
-        let outcome = match tasks::actions(&known.request) {
-            Ok(actions) => decide_all(pipeline, demands, &known, actions, now),
-            Err(why) => Err(Refused {
-                granted: None,
-                action: None,
-                answered: Answered {
-                    by: None,
-                    decision: Decision::deny(why),
-                },
-            }),
+        let asked = Asked {
+            request: &known.request,
+            claims: &known.claims,
+            site: &pipeline.site,
+            now,
         };
+        let outcome = chain.decide(&asked, |action, by, decision| {
+            let label = answer::named(&known.request, action);
+            pipeline.meter.decided(by, &label, decision);
+        });
         pipeline.meter.authorized(started.elapsed());
-        match outcome {
-            Ok((own, task)) => Ok(Authorized { known, own, task }),
-            Err(Refused {
-                granted,
-                action,
-                answered: Answered { by, decision },
-            }) => {
-                let reason = match decision {
-                    Decision::Failed { .. } => Reason::PolicyFailed,
-                    Decision::Allow { .. } | Decision::Deny { .. } => Reason::NotAuthorized,
-                };
-                let asked = action.as_deref().unwrap_or_else(|| known.request.action());
-                let caller = &known.claims.callerid;
-                let why = answer::may_not(caller, &known.request, asked, by, &decision);
-                Err(Denied {
-                    granted,
-                    action,
-                    ..known.denied(reason, why)
-                })
+        let refused = match outcome {
+            Ok(granted) => {
+                return Ok(Authorized {
+                    known,
+                    own: granted.own.into(),
+                    task: granted.task.map(Granted::from),
+                });
             }
-        }
-    }
-}
-
-/// What policy does not give leave for, and what it gave leave for before.
-struct Refused {
-    granted: Option<Box<Granted>>,
-    action: Option<String>,
-    answered: Answered,
-}
-
-/// What was decided, and by whom, where that does not go without saying.
-struct Answered {
-    by: Option<&'static str>,
-    decision: Decision,
-}
-
-/// Asks for leave for the request's own action, and then for the task that it runs; the first that there is none for ends it.
-fn decide_all(
-    pipeline: &Pipeline,
-    demands: &Demands,
-    known: &Known,
-    actions: Actions<'_>,
-    now: Timestamp,
-) -> Result<(Granted, Option<Granted>), Refused> {
-    let own = match decide(pipeline, demands, known, actions.own, now) {
-        Answered {
-            decision: Decision::Allow { rule },
-            ..
-        } => Granted {
-            action: None,
-            rule: rule.into_owned(),
-        },
-        answered => {
-            return Err(Refused {
-                granted: None,
-                action: None,
-                answered,
-            });
-        }
-    };
-    let Some(task) = actions.task else {
-        return Ok((own, None));
-    };
-    let action = Some(task.to_owned());
-    match decide(pipeline, demands, known, task, now) {
-        Answered {
-            decision: Decision::Allow { rule },
-            ..
-        } => {
-            let rule = rule.into_owned();
-            Ok((own, Some(Granted { action, rule })))
-        }
-        answered => Err(Refused {
-            granted: Some(Box::new(own)),
-            action,
-            answered,
-        }),
-    }
-}
-
-/// Asks the guards and then one authorizer after the other; the first that does not allow ends it. Guards alone give no leave.
-fn decide(
-    pipeline: &Pipeline,
-    demands: &Demands,
-    known: &Known,
-    action: &str,
-    now: Timestamp,
-) -> Answered {
-    let Known {
-        request, claims, ..
-    } = known;
-    let question = Question {
-        request,
-        action,
-        claims,
-        site: &pipeline.site,
-        now,
-    };
-    let label = answer::named(request, action);
-    let ask = |authorizer: &dyn Authorizer| {
-        let decision = authorizer.decide(&question);
-        pipeline.meter.decided(authorizer.name(), &label, &decision);
-        decision
-    };
-    for guard in &demands.guards {
-        let decision = ask(guard.as_ref());
-        if !decision.is_allowed() {
-            let by = Some(guard.name());
-            return Answered { by, decision };
-        }
-    }
-    let mut answered = Answered {
-        by: None,
-        decision: Decision::failed("no authorizer is configured"),
-    };
-    for authorizer in &demands.authorizers {
-        answered = Answered {
-            by: (demands.authorizers.len() > 1).then(|| authorizer.name()),
-            decision: ask(authorizer.as_ref()),
+            Err(refused) => *refused,
         };
-        if !answered.decision.is_allowed() {
-            break;
-        }
+        let Answered { by, decision } = refused.answered;
+        let reason = match decision {
+            Decision::Failed { .. } => Reason::PolicyFailed,
+            Decision::Allow { .. } | Decision::Deny { .. } => Reason::NotAuthorized,
+        };
+        let action = refused.action;
+        let asked = action.as_deref().unwrap_or_else(|| known.request.action());
+        let why = answer::may_not(&known.claims.callerid, &known.request, asked, by, &decision);
+        Err(Denied {
+            granted: refused.granted.map(|leave| Box::new(leave.into())),
+            action,
+            ..known.denied(reason, why)
+        })
     }
-    answered
+}
+
+impl From<Leave> for Granted {
+    fn from(leave: Leave) -> Self {
+        let Leave { action, rule } = leave;
+        Self { action, rule }
+    }
 }
 
 impl Authorized {

@@ -11,6 +11,7 @@ use aaa_core::key::{Ed25519Key, VerifyingKey};
 use aaa_core::request::Request;
 use aaa_core::secure_request::{NodeTrust, RequestSigner};
 use aaa_core::token::{Grant, Minter};
+use aaa_policy::Authorizer;
 use aaa_policy::actionlist::ActionList;
 use aaa_policy::rego::Opa;
 use base64::Engine as _;
@@ -83,8 +84,10 @@ impl Site {
             clock: Arc::clone(&clock) as SharedClock,
             keys: Arc::new(ArcSwap::from_pointee(keys)),
             demands: Arc::new(ArcSwap::from_pointee(Demands {
-                guards: Vec::new(),
-                authorizers,
+                chain: Chain {
+                    guards: Vec::new(),
+                    authorizers,
+                },
                 rules: Rules {
                     max_validity: Duration::from_hours(2),
                 },

@@ -8,6 +8,7 @@ pub(crate) mod keys;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod man;
+pub(crate) mod policy;
 pub(crate) mod serve;
 pub(crate) mod sign;
 pub(crate) mod token;

@@ -14,6 +14,7 @@ mod demo;
 mod help;
 mod keys;
 mod login;
+mod policy;
 mod prompt;
 mod serve;
 mod sign;

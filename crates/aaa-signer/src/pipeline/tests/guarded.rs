@@ -17,7 +17,10 @@ fn guarded(authorizers: Vec<Box<dyn Authorizer>>) -> Site {
     let demands = site.pipeline.demands.swap(Arc::new(nothing()));
     let demands = Arc::into_inner(demands).unwrap();
     site.pipeline.demands.store(Arc::new(Demands {
-        guards: vec![guards()],
+        chain: Chain {
+            guards: vec![guards()],
+            ..demands.chain
+        },
         ..demands
     }));
     site
@@ -26,8 +29,7 @@ fn guarded(authorizers: Vec<Box<dyn Authorizer>>) -> Site {
 /// Demands that nothing meets.
 fn nothing() -> Demands {
     Demands {
-        guards: Vec::new(),
-        authorizers: Vec::new(),
+        chain: Chain::default(),
         rules: Rules {
             max_validity: Duration::ZERO,
         },

@@ -1,0 +1,160 @@
+//! The road of a decision: the guards, then every authorizer, for each action that a request needs leave for.
+//!
+//! Signing and explaining both go this way, so that what is explained is what is done.
+
+use aaa_core::claims::ClientClaims;
+use aaa_core::decision::Decision;
+use aaa_core::request::Request;
+use jiff::Timestamp;
+
+use crate::tasks::{self, Actions};
+use crate::{Authorizer, Question};
+
+/// Who must allow a request, in the order in which they are asked.
+#[derive(Default)]
+pub struct Chain {
+    /// Rules of the site that must hold before anybody else is asked. They give no leave of their own.
+    pub guards: Vec<Box<dyn Authorizer>>,
+    /// Who says whether a caller may: all of them must.
+    pub authorizers: Vec<Box<dyn Authorizer>>,
+}
+
+/// A request that leave is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The request as the client sent it.
+    pub request: &'a Request,
+    /// The claims of its token.
+    pub claims: &'a ClientClaims,
+    /// The name of the site whose signer was asked.
+    pub site: &'a str,
+    /// The time of the decision.
+    pub now: Timestamp,
+}
+
+/// Leave for one action, and the rule that gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leave {
+    /// The action, where it is not the request's own.
+    pub action: Option<String>,
+    /// The rule, as the last authorizer that was asked names it.
+    pub rule: String,
+}
+
+/// Leave for a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    /// For its own action.
+    pub own: Leave,
+    /// For the task that it runs, if it runs one.
+    pub task: Option<Leave>,
+}
+
+/// What there is no leave for, and what there was leave for before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Leave for the run of a task that is refused itself.
+    pub granted: Option<Leave>,
+    /// The action that was refused, where it is not the request's own.
+    pub action: Option<String>,
+    /// What was decided, and by whom.
+    pub answered: Answered,
+}
+
+/// What was decided, and by whom, where that does not go without saying.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// The name of the guard, or of the authorizer where there are several.
+    pub by: Option<&'static str>,
+    /// What it said.
+    pub decision: Decision,
+}
+
+impl Chain {
+    /// May the caller make this request? Everybody must say so of its own action, and then of the task that it runs, if it runs one.
+    /// Each answer is shown to `seen`, with the action asked about and the name of who answered.
+    ///
+    /// # Errors
+    /// The first answer that is no leave; nobody is asked after it.
+    pub fn decide(
+        &self,
+        asked: &Asked<'_>,
+        mut seen: impl FnMut(&str, &'static str, &Decision),
+    ) -> Result<Granted, Box<Refused>> {
+        let Actions { own, task } = tasks::actions(asked.request).map_err(|why| {
+            Box::new(Refused {
+                granted: None,
+                action: None,
+                answered: Answered {
+                    by: None,
+                    decision: Decision::deny(why),
+                },
+            })
+        })?;
+        let own = match self.ask(asked, own, &mut seen) {
+            Ok(rule) => Leave { action: None, rule },
+            Err(answered) => {
+                return Err(Box::new(Refused {
+                    granted: None,
+                    action: None,
+                    answered,
+                }));
+            }
+        };
+        let Some(task) = task else {
+            return Ok(Granted { own, task: None });
+        };
+        let action = Some(task.to_owned());
+        match self.ask(asked, task, &mut seen) {
+            Ok(rule) => Ok(Granted {
+                own,
+                task: Some(Leave { action, rule }),
+            }),
+            Err(answered) => Err(Box::new(Refused {
+                granted: Some(own),
+                action,
+                answered,
+            })),
+        }
+    }
+
+    /// Asks the guards and then one authorizer after the other; the first that does not allow ends it. Guards alone give no leave.
+    fn ask(
+        &self,
+        asked: &Asked<'_>,
+        action: &str,
+        seen: &mut impl FnMut(&str, &'static str, &Decision),
+    ) -> Result<String, Answered> {
+        let question = Question {
+            request: asked.request,
+            action,
+            claims: asked.claims,
+            site: asked.site,
+            now: asked.now,
+        };
+        let mut ask = |authorizer: &dyn Authorizer| {
+            let decision = authorizer.decide(&question);
+            seen(action, authorizer.name(), &decision);
+            decision
+        };
+        for guard in &self.guards {
+            let decision = ask(guard.as_ref());
+            if !decision.is_allowed() {
+                let by = Some(guard.name());
+                return Err(Answered { by, decision });
+            }
+        }
+        let mut last = Decision::failed("no authorizer is configured");
+        for authorizer in &self.authorizers {
+            last = ask(authorizer.as_ref());
+            if !last.is_allowed() {
+                let by = (self.authorizers.len() > 1).then(|| authorizer.name());
+                return Err(Answered { by, decision: last });
+            }
+        }
+        match last {
+            Decision::Allow { rule } => Ok(rule.into_owned()),
+            decision => Err(Answered { by: None, decision }),
+        }
+    }
+}

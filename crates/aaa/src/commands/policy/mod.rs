@@ -1,0 +1,17 @@
+//! `aaa policy`.
+
+use crate::failure::{Exit, Failure};
+
+mod explain;
+
+/// Find out what the rules of a site allow, and why
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    Explain(explain::Args),
+}
+
+pub(crate) fn run(command: &Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Explain(args) => explain::run(args),
+    }
+}

@@ -1,0 +1,155 @@
+//! `aaa policy`.
+
+use serde_json::{Value, json};
+
+use super::support::{Home, Run};
+
+/// A request of nobody in particular.
+fn request(home: &Home, action: &str, data: &Value) {
+    let agent = if action.starts_with("run_") {
+        "bolt_tasks"
+    } else {
+        "puppet"
+    };
+    let message = json!({"agent": agent, "action": action, "data": data}).to_string();
+    let envelope = json!({
+        "requestid": "06f6e517b5f340fa99e03fdba053bc00", "senderid": "dev1", "callerid": "up=root", "collective": "mcollective",
+        "agent": agent, "ttl": 60, "time": 1_795_346_555, "filter": {}});
+    let request = json!({"protocol": "choria:request:1", "message": message, "envelope": envelope});
+    home.write("req.json", &request.to_string());
+}
+
+/// A token with these claims; whoever explains does not look at its signature.
+fn token(home: &Home, mut claims: Value) {
+    use base64::Engine as _;
+    let base64 = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    claims["callerid"] = json!("up=bob");
+    claims["purpose"] = json!("choria_client_id");
+    let header = base64(r#"{"alg":"EdDSA","typ":"JWT"}"#);
+    let token = format!("{header}.{}.{}\n", base64(&claims.to_string()), base64("x"));
+    home.write("bob.jwt", &token);
+}
+
+/// The configuration of a signer with these rules.
+fn config(home: &Home, rules: &Value) {
+    let mut config = json!({
+    "site": "london", "signer": "basicjwt", "auditors": ["logfile"],
+    "basicjwt_signer": {
+        "max_validity": "2h", "signing_certificate": "absent", "signing_token": "absent", "signing_seed": "absent"
+    }});
+    for (key, value) in rules.as_object().unwrap() {
+        config[key] = value.clone();
+    }
+    home.write("signer.json", &config.to_string());
+}
+
+fn explain(home: &Home, arguments: &[&str]) -> Run {
+    home.aaa(&[&["policy", "explain", "bob.jwt", "req.json"], arguments].concat())
+}
+
+const WITH_CONFIG: [&str; 2] = ["--config", "signer.json"];
+
+#[test]
+fn the_road_is_that_of_the_signer() {
+    let home = Home::new();
+    token(
+        &home,
+        json!({"agents": ["puppet.status"], "opa_policy":
+        "package io.choria.aaasvc\ndefault allow = false\nallow { requires_fact_filter(\"country=mt\") }"}),
+    );
+    config(
+        &home,
+        &json!({
+        "authorizer": ["actionlist", "opa"], "guards": {"deny_agents": ["shell"]}}),
+    );
+    request(&home, "status", &json!({}));
+    let run = explain(&home, &WITH_CONFIG).ends(1);
+    assert_eq!(
+        run.stdout,
+        "deny  up=bob puppet.status\n\
+         └ puppet.status\n\
+         \u{20} ├ guards      allow  guards\n\
+         \u{20} ├ actionlist  allow  puppet.status\n\
+         \u{20} └ opa         deny   opa_policy allow (line 3): needs a fact filter such as country=mt  ← decided here\n"
+    );
+    // Nobody is asked after a guard that does not hold.
+    config(
+        &home,
+        &json!({
+        "authorizer": "actionlist", "guards": {"deny_agents": ["puppet"]}}),
+    );
+    let run = explain(&home, &[&WITH_CONFIG[..], &["--json"]].concat()).ends(1);
+    let explained = run.json();
+    assert_eq!(explained["decision"], "deny");
+    assert_eq!(explained["site"], "london");
+    assert_eq!(explained["steps"].as_array().unwrap().len(), 1);
+    assert_eq!(explained["steps"][0]["by"], "guards");
+    assert_eq!(explained["refused"]["rule"], "deny_agents");
+}
+
+#[test]
+fn a_task_is_explained_in_both_its_parts() {
+    let home = Home::new();
+    token(&home, json!({"agents": ["bolt_tasks.run_no_wait"]}));
+    request(&home, "run_no_wait", &json!({"task": "puppet_conf"}));
+    let run = explain(&home, &[]).ends(1);
+    assert_eq!(
+        run.stdout,
+        "deny  up=bob bolt_tasks.run_no_wait\n\
+         ├ bolt_tasks.run_no_wait\n\
+         │ └ actionlist  allow  bolt_tasks.run_no_wait\n\
+         └ bolt_tasks.puppet_conf\n\
+         \u{20} └ actionlist  deny   not in the action list  ← decided here\n"
+    );
+    token(&home, json!({"agents": ["bolt_tasks.*"]}));
+    let explained = explain(&home, &["--json"]).ends(0).json();
+    assert_eq!(explained["decision"], "allow");
+    assert_eq!(explained["steps"][1]["action"], "bolt_tasks.puppet_conf");
+    assert_eq!(explained["refused"], Value::Null);
+    // A run of nothing is refused before anybody is asked.
+    request(&home, "run_no_wait", &json!({}));
+    let run = explain(&home, &[]).ends(1);
+    assert!(
+        run.stdout.contains("└ deny   the input task is missing"),
+        "{run:?}"
+    );
+}
+
+#[test]
+fn the_time_can_be_another() {
+    let home = Home::new();
+    token(&home, json!({"agents": ["*"]}));
+    request(&home, "status", &json!({}));
+    let hours = json!({"timezone": "UTC", "from": "08:00", "to": "18:00"});
+    config(
+        &home,
+        &json!({"authorizer": "actionlist", "guards": {"business_hours": hours}}),
+    );
+    for (at, code) in [("2026-11-25T12:00:00Z", 0), ("2026-11-25T20:00:00Z", 1)] {
+        explain(&home, &[&WITH_CONFIG[..], &["--at", at]].concat()).ends(code);
+    }
+}
+
+#[test]
+fn what_cannot_be_explained_says_why() {
+    let home = Home::new();
+    token(&home, json!({"agents": ["*"]}));
+    request(&home, "status", &json!({}));
+    config(
+        &home,
+        &json!({"authorizer": "opaa", "guards": {"max_tll": "1m"}}),
+    );
+    explain(&home, &WITH_CONFIG)
+        .ends(64)
+        .without_data()
+        .says("guards.max_tll")
+        .says("authorizer");
+    home.write("signer.json", "{}");
+    explain(&home, &WITH_CONFIG).ends(64).says("signer");
+    home.write("bob.jwt", "x");
+    explain(&home, &[]).ends(64).says("bob.jwt: ");
+    token(&home, json!({"agents": ["*"]}));
+    home.write("req.json", "{");
+    explain(&home, &[]).ends(64).says("req.json: ");
+    home.aaa(&["policy", "explain", "bob.jwt"]).ends(64);
+}
