@@ -22,6 +22,7 @@ pub mod actionlist;
 pub mod chain;
 pub mod guards;
 pub mod pattern;
+pub mod actionpolicy;
 pub mod rego;
 pub mod task_rules;
 pub mod tasks;

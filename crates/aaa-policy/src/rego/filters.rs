@@ -110,7 +110,7 @@ const OPERATORS: &[(&str, &str)] = &[
 ];
 
 /// Reads `country=mt` and its like, as Choria's clients do: the rightmost operator counts, and `/…/` is a pattern.
-pub(super) fn parse_fact(text: &str) -> Option<FactFilter> {
+pub(crate) fn parse_fact(text: &str) -> Option<FactFilter> {
     let (at, typed, operator) = operators(text).last()?;
     let fact = text.get(..at)?.trim();
     let value = text.get(at + typed.len()..)?.trim();

@@ -27,6 +27,7 @@ mod walk;
 
 pub use error::PolicyError;
 
+pub(crate) use filters::parse_fact;
 use lane::{Lane, Stopped};
 use machine::{Given, Policy, Verdict};
 

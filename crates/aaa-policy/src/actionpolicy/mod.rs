@@ -1,0 +1,327 @@
+//! The authorizer `actionpolicy`: Choria's Action Policy, decided where no node is known.
+//!
+//! Rules come from `.policy` files and from Hiera ([`Sources`]). With a node's facts and classes at hand [`ActionPolicy::at_node`]
+//! decides as the node would. At a signer there is only the request's filter, and [`ActionPolicy::at_signer`] allows what every node
+//! that the filter can select would allow.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aaa_core::decision::Decision;
+use aaa_core::filter::Filter;
+
+use crate::{Authorizer, Question};
+
+mod expression;
+mod facts;
+mod hiera;
+mod problem;
+mod rules;
+mod yaml;
+
+pub use expression::{Certainty, Expression, Guarantee};
+pub use facts::{ClassTest, FactTest, Node, Operator};
+pub use hiera::Hiera;
+pub use problem::Problem;
+pub use rules::{Caller, Groups, Policy, Rule, Verdict, groups_file, policy_file};
+
+/// The largest file of rules, in bytes.
+pub const MAX_FILE: usize = 1024 * 1024;
+
+/// How many facts, and how many classes, of a filter are looked at. Without the rest fewer rules are certain, and none is allowed
+/// that would not be.
+const FILTER: usize = 100;
+
+/// What is set beside the rules.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What holds where a policy says no default.
+    pub default: Verdict,
+    /// Whether a policy without a default allows, whatever [`Options::default`] says.
+    pub allow_unconfigured: bool,
+    /// The name of the policy for agents without one, if they have one.
+    pub default_policy: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            default: Verdict::Deny,
+            allow_unconfigured: false,
+            default_policy: None,
+        }
+    }
+}
+
+/// Files of rules, read one after the other.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// `.policy` files by agent.
+    policies: BTreeMap<String, Policy>,
+    hiera: Hiera,
+    groups: Groups,
+    problems: Vec<Problem>,
+}
+
+impl Sources {
+    /// Adds a `.policy` file, whose name without the ending is the agent's.
+    pub fn policy(&mut self, file: &str, bytes: &[u8]) {
+        let name = rules::base_name(file);
+        let agent = name.strip_suffix(".policy").unwrap_or(name).to_owned();
+        match policy_file(file, bytes) {
+            Ok(policy) => {
+                if let Some(other) = self.policies.get(&agent) {
+                    let text = format!("agent {agent} has a policy already: {}", other.source);
+                    self.problems.push(Problem::of_file(file, text));
+                } else {
+                    self.policies.insert(agent, policy);
+                }
+            }
+            Err(problems) => self.problems.extend(problems),
+        }
+    }
+
+    /// Adds a Hiera file.
+    pub fn hiera(&mut self, file: &str, bytes: &[u8]) {
+        if let Err(problems) = self.hiera.add(file, bytes) {
+            self.problems.extend(problems);
+        }
+    }
+
+    /// Adds the file of groups.
+    pub fn groups(&mut self, file: &str, bytes: &[u8]) {
+        match groups_file(file, bytes) {
+            Ok(groups) => self.groups = groups,
+            Err(problems) => self.problems.extend(problems),
+        }
+    }
+
+    /// The rules, ready to decide.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the files.
+    pub fn build(mut self, options: Options) -> Result<ActionPolicy, Vec<Problem>> {
+        for (agent, own) in &self.hiera.agents {
+            if let Some(other) = self.policies.get(agent) {
+                let text = format!(
+                    "agent {agent} has rules in {} too; one of the two must go",
+                    own.source
+                );
+                self.problems.push(Problem::of_file(&other.source, text));
+            }
+        }
+        if !self.problems.is_empty() {
+            return Err(self.problems);
+        }
+        let mut agents: HashMap<String, Policy> = HashMap::new();
+        for (agent, own) in &self.hiera.agents {
+            agents.insert(agent.clone(), self.hiera.for_agent(own));
+        }
+        agents.extend(self.policies);
+        let fallback = options
+            .default_policy
+            .as_ref()
+            .and_then(|name| agents.get(name).cloned());
+        let others = if self.hiera.has_site() {
+            Some(self.hiera.site)
+        } else {
+            fallback
+        };
+        Ok(ActionPolicy {
+            agents,
+            others,
+            groups: self.groups,
+            default: if options.allow_unconfigured {
+                Verdict::Allow
+            } else {
+                options.default
+            },
+        })
+    }
+}
+
+/// Reads a node's facts, a map in YAML or JSON.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn facts_file(file: &str, bytes: &[u8]) -> Result<serde_json::Value, Problem> {
+    yaml::json(file, bytes)
+}
+
+/// Rules that are ready to decide.
+#[derive(Debug, Clone)]
+pub struct ActionPolicy {
+    agents: HashMap<String, Policy>,
+    /// For agents without rules of their own.
+    others: Option<Policy>,
+    groups: Groups,
+    default: Verdict,
+}
+
+/// What rules are applied to.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Who asks.
+    pub caller: &'a str,
+    /// Which agent is to act.
+    pub agent: &'a str,
+    /// What it is to do, or the task that it is to run.
+    pub action: &'a str,
+}
+
+/// What is said where an agent has no rules.
+const UNCONFIGURED: &str = "no policy for this agent";
+
+impl ActionPolicy {
+    /// What a node with these facts and classes would decide.
+    pub fn at_node(&self, asked: Asked<'_>, node: &Node) -> Decision {
+        let Some(policy) = self.policy(asked.agent) else {
+            return Decision::deny(UNCONFIGURED);
+        };
+        let mut matching = self.matching(policy, asked);
+        match matching.find(|rule| rule.nodes.holds(node)) {
+            Some(rule) => decision(rule.verdict, rule.name.clone()),
+            None => self.by_default(policy),
+        }
+    }
+
+    /// What every node would decide that the filter can select: allowed only if all of them allow.
+    pub fn at_signer(&self, asked: Asked<'_>, filter: &Filter) -> Decision {
+        let Some(policy) = self.policy(asked.agent) else {
+            return Decision::deny(UNCONFIGURED);
+        };
+        let known = Guarantee::of(filter);
+        // An allow that holds on some nodes only; it helps when nothing after it decides for all.
+        let mut partly: Option<&Rule> = None;
+        for rule in self.matching(policy, asked) {
+            match (rule.nodes.certainty(&known), rule.verdict) {
+                (Certainty::Never, _) => {}
+                (Certainty::Always, Verdict::Allow) => return Decision::allow(rule.name.clone()),
+                (Certainty::Always, Verdict::Deny) => {
+                    return partly.map_or_else(
+                        || Decision::deny(rule.name.clone()),
+                        |allow| lacking(allow, &known),
+                    );
+                }
+                (Certainty::Maybe, Verdict::Allow) => partly = partly.or(Some(rule)),
+                (Certainty::Maybe, Verdict::Deny) => {
+                    return partly
+                        .map_or_else(|| not_ruled_out(rule), |allow| lacking(allow, &known));
+                }
+            }
+        }
+        match (self.by_default(policy), partly) {
+            (Decision::Allow { rule }, _) => Decision::Allow { rule },
+            (_, Some(allow)) => lacking(allow, &known),
+            (other, None) => other,
+        }
+    }
+
+    fn policy(&self, agent: &str) -> Option<&Policy> {
+        self.agents.get(agent).or(self.others.as_ref())
+    }
+
+    /// The rules for this caller and action, in their order.
+    fn matching<'a>(
+        &'a self,
+        policy: &'a Policy,
+        asked: Asked<'a>,
+    ) -> impl Iterator<Item = &'a Rule> {
+        policy.rules.iter().filter(move |rule| {
+            let action = rule.actions.as_ref();
+            action.is_none_or(|actions| actions.contains(asked.action))
+                && self.is_about(rule, asked.caller)
+        })
+    }
+
+    fn is_about(&self, rule: &Rule, caller: &str) -> bool {
+        rule.callers.as_ref().is_none_or(|callers| {
+            callers.iter().any(|wanted| match wanted {
+                Caller::Pattern(pattern) => pattern.is_match(caller),
+                Caller::Named(name) => {
+                    name == caller
+                        || self
+                            .groups
+                            .get(name)
+                            .is_some_and(|group| group.contains(caller))
+                }
+            })
+        })
+    }
+
+    fn by_default(&self, policy: &Policy) -> Decision {
+        decision(
+            policy.default.unwrap_or(self.default),
+            format!("default of {}", rules::base_name(&policy.source)),
+        )
+    }
+}
+
+fn decision(verdict: Verdict, rule: String) -> Decision {
+    match verdict {
+        Verdict::Allow => Decision::allow(rule),
+        Verdict::Deny => Decision::deny(rule),
+    }
+}
+
+/// Refused, where a filter would make a rule hold on every node.
+fn lacking(rule: &Rule, known: &Guarantee) -> Decision {
+    let wanted = match rule.nodes.open(known) {
+        Some(Expression::Class(class)) => format!("a class filter such as {}", class.text),
+        Some(fact) if !has_not(&rule.nodes) => format!("a fact filter such as {fact}"),
+        _ => format!("a filter that selects only nodes with {}", rule.nodes),
+    };
+    Decision::Deny {
+        rule: rule.name.clone().into(),
+        hint: Some(format!("needs {wanted} ({})", rule.name)),
+    }
+}
+
+/// Refused, as the rule may refuse on some node.
+fn not_ruled_out(rule: &Rule) -> Decision {
+    let hint = format!(
+        "needs a filter that leaves out nodes with {} ({})",
+        rule.nodes, rule.name
+    );
+    Decision::Deny {
+        rule: rule.name.clone().into(),
+        hint: Some(hint),
+    }
+}
+
+fn has_not(expression: &Expression) -> bool {
+    match expression {
+        Expression::Fact(_) | Expression::Class(_) => false,
+        Expression::All(parts) | Expression::Any(parts) => parts.iter().any(has_not),
+        Expression::Not(_) => true,
+    }
+}
+
+impl Guarantee {
+    /// What a filter says of each node that it selects. Of compound expressions and identities nothing follows.
+    pub fn of(filter: &Filter) -> Self {
+        Self {
+            facts: filter
+                .fact
+                .iter()
+                .take(FILTER)
+                .filter_map(FactTest::of_filter)
+                .collect(),
+            classes: filter.cf_class.iter().take(FILTER).cloned().collect(),
+        }
+    }
+}
+
+impl Authorizer for ActionPolicy {
+    fn name(&self) -> &'static str {
+        "actionpolicy"
+    }
+
+    fn authorize(&self, question: &Question<'_>) -> Decision {
+        let asked = Asked {
+            caller: &question.claims.callerid,
+            agent: question.request.agent(),
+            action: question.action,
+        };
+        self.at_signer(asked, question.request.filter())
+    }
+}
