@@ -13,6 +13,7 @@ use std::time::Duration;
 use aaa_core::claims::{ClientClaims, ClientPermissions, Purpose};
 use aaa_core::request::Request;
 use aaa_policy::actionlist::ActionList;
+use aaa_policy::actionpolicy::{ActionPolicy, Options, Sources};
 use aaa_policy::rego::Opa;
 use aaa_policy::{Authorizer, Question};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
@@ -106,6 +107,28 @@ fn bare_engine() -> (regorus::Engine, regorus::Value) {
     )
 }
 
+/// A thousand rules over this many agents, of which the very last allows alice what she asks for.
+fn action_policy(agents: usize) -> ActionPolicy {
+    let mut sources = Sources::default();
+    for agent in 0..agents {
+        let mut text = "policy default deny\n".to_owned();
+        for rule in 1..1000 / agents {
+            text.push_str("allow\t/^okta=.*@example[.]net$/ up=user");
+            text.push_str(&rule.to_string());
+            text.push_str(
+                "\tstatus ping\tcountry=mt and (cpus>=4 or not os.family=RedHat)\trole::web\n",
+            );
+        }
+        text.push_str("allow\tup=alice\tping\t*\t*\n");
+        let name = match agent {
+            0 => "rpcutil.policy".to_owned(),
+            other => format!("agent{other}.policy"),
+        };
+        sources.policy(&name, text.as_bytes());
+    }
+    sources.build(&Options::default()).unwrap()
+}
+
 fn decisions(c: &mut Criterion) {
     let request = request();
     let now = Timestamp::from_second(1_795_347_603).unwrap();
@@ -125,6 +148,14 @@ fn decisions(c: &mut Criterion) {
         .warm_up_time(Duration::from_secs(1));
     let plain = claims(POLICY);
     group.bench_function("actionlist", |b| b.iter(|| ask(&ActionList, &plain)));
+    let policy = action_policy(200);
+    group.bench_function("actionpolicy, 1000 rules over 200 agents", |b| {
+        b.iter(|| ask(&policy, &plain));
+    });
+    let policy = action_policy(1);
+    group.bench_function("actionpolicy, 1000 rules of one agent", |b| {
+        b.iter(|| ask(&policy, &plain));
+    });
     let opa = Opa::default();
     group.bench_function("opa, known", |b| b.iter(|| ask(&opa, &plain)));
     group.bench_function("the engine alone, known", |b| {

@@ -19,10 +19,10 @@ use aaa_core::request::{DISCOVERY, Request};
 use jiff::Timestamp;
 
 pub mod actionlist;
+pub mod actionpolicy;
 pub mod chain;
 pub mod guards;
 pub mod pattern;
-pub mod actionpolicy;
 pub mod rego;
 pub mod task_rules;
 pub mod tasks;

@@ -10,6 +10,7 @@
 )]
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use aaa_core::decision::Decision;
 use aaa_core::filter::{FactFilter, Filter};
@@ -26,10 +27,10 @@ const ASKED: Asked<'static> = Asked {
 };
 
 fn load(policy: &str) -> Result<ActionPolicy, String> {
-    load_with(policy, "", Options::default())
+    load_with(policy, "", &Options::default())
 }
 
-fn load_with(policy: &str, groups: &str, options: Options) -> Result<ActionPolicy, String> {
+fn load_with(policy: &str, groups: &str, options: &Options) -> Result<ActionPolicy, String> {
     let mut sources = Sources::default();
     sources.policy("puppet.policy", policy.as_bytes());
     sources.groups("groups", groups.as_bytes());
@@ -41,10 +42,10 @@ fn load_hiera(files: &[&str]) -> Result<ActionPolicy, String> {
     for (index, text) in files.iter().enumerate() {
         sources.hiera(&format!("{index}.yaml"), text.as_bytes());
     }
-    built(sources, Options::default())
+    built(sources, &Options::default())
 }
 
-fn built(sources: Sources, options: Options) -> Result<ActionPolicy, String> {
+fn built(sources: Sources, options: &Options) -> Result<ActionPolicy, String> {
     sources.build(options).map_err(|problems| {
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
         lines.join("\n")
@@ -102,7 +103,7 @@ fn nodes_decide_as_the_vectors_say() {
             action: text("action"),
         };
         let allowed = sources
-            .build(options)
+            .build(&options)
             .is_ok_and(|policy| policy.at_node(asked, &node).is_allowed());
         assert_eq!(allowed, text("expect") == "allow", "{}", text("name"));
     }
@@ -169,7 +170,7 @@ fn files_that_are_no_text_or_too_large_are_refused() {
     sources.policy("a.policy", b"policy default deny\nallow\xff");
     sources.policy("b.policy", &vec![b'#'; 1024 * 1024 + 1]);
     sources.hiera("c.yaml", b"\xc3\x28");
-    let error = built(sources, Options::default()).unwrap_err();
+    let error = built(sources, &Options::default()).unwrap_err();
     for says in [
         "a.policy:2:6: is no text",
         "b.policy: is larger than 1048576 bytes",
@@ -196,7 +197,7 @@ fn groups_hold_callers_and_nothing_else() {
         ("ops up=a\nops up=b\n", "groups:2:1: is there already"),
         ("a/b up=a\n", "groups:1:1: is no name for a group"),
     ] {
-        let error = load_with("", groups, Options::default()).unwrap_err();
+        let error = load_with("", groups, &Options::default()).unwrap_err();
         assert!(error.contains(says), "{error}");
     }
 }
@@ -292,7 +293,7 @@ fn hiera_that_can_be_read_two_ways_is_refused() {
         let mut sources = Sources::default();
         sources.policy("puppet.policy", b"");
         sources.hiera("a.yaml", b"mcollective_agent_puppet::policies: []");
-        built(sources, Options::default()).unwrap_err()
+        built(sources, &Options::default()).unwrap_err()
     };
     assert!(
         both.contains("agent puppet has rules in a.yaml:1 too"),
@@ -455,7 +456,7 @@ proptest! {
         let word = |allow: bool| if allow { "allow" } else { "deny" };
         let mut text = format!("policy default {}\n", word(default));
         for (allow, expression) in &rules {
-            text.push_str(&format!("{}\t*\t*\t({expression})\n", word(*allow)));
+            writeln!(text, "{}\t*\t*\t({expression})", word(*allow)).unwrap();
         }
         let policy = load(&text).unwrap();
         let mut filter = Filter { cf_class: classes.clone(), ..Filter::default() };
@@ -481,6 +482,6 @@ proptest! {
     fn any_file_is_read_or_refused(text in "(allow|deny|policy default|\t|\\*|and|or|not|\\(|\\)|!|a=b|/|,| |\n|\\PC){0,40}") {
         let _ = load(&text);
         let _ = load_hiera(&[&text]);
-        let _ = load_with("", &text, Options { default: Verdict::Allow, ..Options::default() });
+        let _ = load_with("", &text, &Options { default: Verdict::Allow, ..Options::default() });
     }
 }

@@ -132,7 +132,7 @@ impl Reader {
                 (found, groups.exists().then_some(groups))
             }
             Err(error) => {
-                let text = format!("{}: cannot be read ({})", path.display(), error.kind());
+                let text = format!("{}: cannot be read ({error})", path.display());
                 self.problem("policies", text);
                 (Vec::new(), None)
             }
@@ -143,7 +143,11 @@ impl Reader {
 /// The `.policy` files of a directory, by name.
 fn listed(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory)?.take(FILES) {
+    for (count, entry) in std::fs::read_dir(directory)?.enumerate() {
+        if count >= FILES {
+            let text = format!("more than {FILES} files");
+            return Err(io::Error::other(text));
+        }
         let path = entry?.path();
         if path.extension().is_some_and(|ending| ending == "policy") {
             found.push(path);
@@ -179,7 +183,7 @@ impl Files {
         } else if let [only] = groups.as_slice() {
             reader.file("groups", only, |name, bytes| sources.groups(name, bytes));
         }
-        let built = sources.build(self.options.clone());
+        let built = sources.build(&self.options);
         let Reader {
             contents,
             mut problems,
@@ -282,13 +286,18 @@ impl Followed {
         let contents: Vec<&FileContent> = configured.loaded.contents.iter().collect();
         let followed = self.clone();
         shell.follow_all(SECTION, &contents, MAX_FILE as u64, move |_| {
-            let loaded = followed.files.load().load().map_err(|problems| {
-                let texts: Vec<_> = problems.into_iter().map(|problem| problem.text).collect();
-                texts.join("; ")
-            })?;
-            followed.rules.store(Arc::new(loaded.policy));
-            Ok(())
+            followed.renew()
         });
+    }
+
+    /// Reads the files anew, also those that a directory did not have before.
+    fn renew(&self) -> Result<(), String> {
+        let loaded = self.files.load().load().map_err(|problems| {
+            let texts: Vec<_> = problems.into_iter().map(|problem| problem.text).collect();
+            texts.join("; ")
+        })?;
+        self.rules.store(Arc::new(loaded.policy));
+        Ok(())
     }
 }
 
@@ -299,5 +308,54 @@ impl Authorizer for Followed {
 
     fn authorize(&self, question: &Question<'_>) -> Decision {
         self.rules.load().authorize(question)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aaa_policy::actionpolicy::{Asked, Node};
+
+    use super::*;
+
+    #[test]
+    fn a_change_is_taken_and_a_broken_one_keeps_the_old_rules() {
+        let directory = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+        write("puppet.policy", "policy default deny\n");
+        let files = Files {
+            policies: vec![directory.path().to_owned()],
+            ..Files::default()
+        };
+        let loaded = files.load().unwrap();
+        assert_eq!(loaded.contents.len(), 1);
+        let followed = Followed::new(&Configured { files, loaded });
+        let allowed = |agent| {
+            let asked = Asked {
+                caller: "up=bob",
+                agent,
+                action: "status",
+            };
+            let rules = followed.rules.load();
+            rules.at_node(asked, &Node::default()).is_allowed()
+        };
+        assert!(!allowed("puppet"));
+        write("puppet.policy", "policy default allow\n");
+        write("package.policy", "policy default allow\n");
+        followed.renew().unwrap();
+        assert!(allowed("puppet") && allowed("package"));
+        write("puppet.policy", "policy default deny\nallow * * * *\n");
+        assert!(followed.renew().unwrap_err().contains("puppet.policy:2:6"));
+        assert!(allowed("puppet"));
+        // A second file of groups is no choice of ours.
+        write("groups", "ops up=bob\n");
+        write("puppet.policy", "");
+        let twice = Files {
+            policies: vec![directory.path().to_owned(), directory.path().to_owned()],
+            ..Files::default()
+        };
+        let problems = twice.load().map(|_| ()).unwrap_err();
+        let says = |text: &str| problems.iter().any(|problem| problem.text.contains(text));
+        assert!(says("is a second file of groups") && says("has a policy already"));
     }
 }

@@ -12,6 +12,7 @@
     )
 )]
 
+pub mod action_policy;
 mod expiry;
 pub mod key_files;
 pub mod keys;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use aaa_api::handler::Handlers;
 use aaa_policy::Authorizer;
 use aaa_policy::actionlist::ActionList;
+use aaa_policy::actionpolicy::ActionPolicy;
 use aaa_policy::chain::Chain;
 use aaa_policy::rego::Opa;
 use aaa_service::config::{Document, FileContent, MAX_FILE_BYTES, Problems};
@@ -32,6 +34,7 @@ use aaa_service::shell::Shell;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
+use crate::action_policy::Followed;
 use crate::expiry::{DELEGATOR, Expiry};
 use crate::key_files::{KeyFiles, KeyProblem, Loaded};
 use crate::meter::Meter;
@@ -63,8 +66,16 @@ pub fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, Problem
         document.warn(full_key(warning.setting), &warning.text);
     }
     document.finish()?;
-    let demands = Arc::new(ArcSwap::from_pointee(demands(&settings)));
-    reload_demands(shell, &demands);
+    let action_policy = settings.action_policy.as_ref().map(|configured| {
+        let followed = Followed::new(configured);
+        followed.follow(configured, shell);
+        followed
+    });
+    let demands = Arc::new(ArcSwap::from_pointee(demands(
+        &settings,
+        action_policy.as_ref(),
+    )));
+    reload_demands(shell, &demands, action_policy);
     let network = settings.network;
     let pipeline = Arc::new(Pipeline {
         clock: shell.clock(),
@@ -83,9 +94,9 @@ pub fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, Problem
     })
 }
 
-fn demands(settings: &Settings) -> Demands {
+fn demands(settings: &Settings, followed: Option<&Followed>) -> Demands {
     Demands {
-        chain: chain(settings),
+        chain: chain(settings, followed),
         rules: settings.rules,
         limits: settings.limits,
         allow_bearer_tokens: settings.allow_bearer_tokens,
@@ -105,17 +116,27 @@ pub fn rules(document: &Document, now: Timestamp) -> Result<(String, Chain), Pro
     match settings {
         Some(settings) => Ok((
             document.top().string("site").unwrap_or_default(),
-            chain(&settings),
+            chain(&settings, None),
         )),
         None => Err(document.problems()),
     }
 }
 
-fn chain(settings: &Settings) -> Chain {
+/// Who decides; Action Policy by the rules that are followed, or else by those that were read.
+fn chain(settings: &Settings, followed: Option<&Followed>) -> Chain {
+    let action_policy = || -> Box<dyn Authorizer> {
+        match (followed, &settings.action_policy) {
+            (Some(followed), _) => Box::new(followed.clone()),
+            (None, Some(configured)) => Box::new(Followed::new(configured)),
+            // Settings without the rules are not taken; without rules nothing is allowed.
+            (None, None) => Box::new(ActionPolicy::default()),
+        }
+    };
     let authorizer = |kind: &settings::Authorizer| -> Box<dyn Authorizer> {
         match kind {
             settings::Authorizer::ActionList => Box::new(ActionList),
             settings::Authorizer::Opa => Box::new(Opa::default()),
+            settings::Authorizer::ActionPolicy => action_policy(),
         }
     };
     let mut guards: Vec<Box<dyn Authorizer>> = Vec::new();
@@ -132,13 +153,20 @@ fn chain(settings: &Settings) -> Chain {
 }
 
 /// Takes over, on a reload, what is demanded of requests. Where keys and records lie is settled at start.
-fn reload_demands(shell: &mut Shell, demands_in_use: &Arc<ArcSwap<Demands>>) {
+fn reload_demands(
+    shell: &mut Shell,
+    demands_in_use: &Arc<ArcSwap<Demands>>,
+    action_policy: Option<Followed>,
+) {
     let (demands_in_use, clock) = (Arc::clone(demands_in_use), shell.clock());
     shell.on_reload("basicjwt_signer", move |document| {
         let settings = Settings::read(document, clock.now());
         document.finish()?;
         if let Some(settings) = settings {
-            demands_in_use.store(Arc::new(demands(&settings)));
+            if let (Some(followed), Some(configured)) = (&action_policy, &settings.action_policy) {
+                followed.replace(configured);
+            }
+            demands_in_use.store(Arc::new(demands(&settings, action_policy.as_ref())));
         }
         Ok(())
     });

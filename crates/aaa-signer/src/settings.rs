@@ -11,6 +11,7 @@ use aaa_policy::task_rules::TaskRules;
 use aaa_service::config::{Document, FileContent, Kind, MAX_FILE_BYTES, Section, Setting};
 use jiff::Timestamp;
 
+use crate::action_policy::Configured;
 use crate::key_files::{KeyFile, KeyFiles, certificate_of};
 use crate::network;
 
@@ -99,6 +100,8 @@ pub struct Settings {
     pub tasks: TaskRules,
     /// Who decides.
     pub authorizers: Vec<Authorizer>,
+    /// The rules of [`Authorizer::ActionPolicy`], if it is one of them.
+    pub(crate) action_policy: Option<Configured>,
 }
 
 /// The kinds of authorizers.
@@ -108,6 +111,8 @@ pub enum Authorizer {
     ActionList,
     /// On the Rego policy in the token.
     Opa,
+    /// On the site's rules.
+    ActionPolicy,
 }
 
 impl Settings {
@@ -148,6 +153,11 @@ impl Settings {
         // Everything is read before anything is given up, so that all that is wrong is said at once.
         let max_validity = section.required_duration("max_validity");
         let (guards, tasks) = rules::read(&top);
+        let authorizers = authorizers(&top);
+        let action_policy = authorizers
+            .contains(&Authorizer::ActionPolicy)
+            .then(|| Configured::read(document))
+            .flatten();
         let settings = Self {
             rules: Rules {
                 max_validity: max_validity.unwrap_or_default(),
@@ -156,7 +166,8 @@ impl Settings {
             allow_bearer_tokens: section.boolean("allow_bearer_tokens"),
             guards,
             tasks,
-            authorizers: authorizers(&top),
+            authorizers,
+            action_policy,
             files: key_files(choria.as_ref(), &section),
             network,
         };
@@ -186,13 +197,17 @@ fn authorizers(top: &Section<'_>) -> Vec<Authorizer> {
         match name.as_str() {
             "actionlist" => authorizers.push(Authorizer::ActionList),
             "opa" => authorizers.push(Authorizer::Opa),
-            _ => top.problem("authorizer", "unknown; choose actionlist or opa"),
+            "actionpolicy" => authorizers.push(Authorizer::ActionPolicy),
+            _ => top.problem(
+                "authorizer",
+                "unknown; choose actionlist, opa or actionpolicy",
+            ),
         }
     }
     if names.is_empty() {
         top.problem(
             "authorizer",
-            "missing; choose actionlist or opa: without one nothing can be allowed",
+            "missing; choose actionlist, opa or actionpolicy: without one nothing can be allowed",
         );
     }
     authorizers

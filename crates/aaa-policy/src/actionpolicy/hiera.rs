@@ -58,19 +58,18 @@ impl Hiera {
                         problems.push(Problem::at(file, key.line, name, 0, text));
                     }
                 }
-                Some(About::Default(agent)) => match value.text().and_then(Verdict::parse) {
-                    Some(verdict) => {
+                Some(About::Default(agent)) => {
+                    if let Some(verdict) = value.text().and_then(Verdict::parse) {
                         let policy = self.policy(agent);
                         if policy.default.replace(verdict).is_some() {
                             let text = format!("{name} stands in an earlier file already");
                             problems.push(Problem::at(file, key.line, name, 0, text));
                         }
-                    }
-                    None => {
+                    } else {
                         let text = "wants allow or deny";
                         problems.push(Problem::at(file, value.line, name, 0, text));
                     }
-                },
+                }
             }
         }
         if problems.is_empty() {

@@ -99,7 +99,7 @@ impl Sources {
     ///
     /// # Errors
     /// Everything that is wrong with the files.
-    pub fn build(mut self, options: Options) -> Result<ActionPolicy, Vec<Problem>> {
+    pub fn build(mut self, options: &Options) -> Result<ActionPolicy, Vec<Problem>> {
         for (agent, own) in &self.hiera.agents {
             if let Some(other) = self.policies.get(agent) {
                 let text = format!(
@@ -147,8 +147,8 @@ pub fn facts_file(file: &str, bytes: &[u8]) -> Result<serde_json::Value, Problem
     yaml::json(file, bytes)
 }
 
-/// Rules that are ready to decide.
-#[derive(Debug, Clone)]
+/// Rules that are ready to decide. Without any, nothing is allowed.
+#[derive(Debug, Clone, Default)]
 pub struct ActionPolicy {
     agents: HashMap<String, Policy>,
     /// For agents without rules of their own.

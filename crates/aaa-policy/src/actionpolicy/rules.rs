@@ -9,11 +9,12 @@ use super::facts::pattern;
 use super::problem::{Problem, text};
 
 /// What a rule or a default does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Verdict {
     /// It lets through.
     Allow,
     /// It refuses.
+    #[default]
     Deny,
 }
 

@@ -202,15 +202,15 @@ impl Builder<'_> {
         match self.open.last_mut() {
             None => self.done = Some(value),
             Some(Open::List(_, items)) => items.push(value),
-            Some(Open::Map(_, members, waiting)) => match waiting.take() {
-                Some(key) => members.push((key, value)),
-                None => {
-                    if value.text().is_none() {
-                        return Err("a key is a text".to_owned());
-                    }
+            Some(Open::Map(_, members, waiting)) => {
+                if let Some(key) = waiting.take() {
+                    members.push((key, value));
+                } else if value.text().is_some() {
                     *waiting = Some(value);
+                } else {
+                    return Err("a key is a text".to_owned());
                 }
-            },
+            }
         }
         Ok(())
     }

@@ -162,7 +162,7 @@ pub static TOP: &[Setting] = &[
     Setting::new(
         "authorizer",
         Kind::Words,
-        "What decides whether a caller may do a thing: `actionlist`, `opa`. Of several all must allow.",
+        "What decides whether a caller may do a thing: `actionlist`, `opa`, `actionpolicy`. Of several all must allow.",
     )
     .example("\"opa\""),
     Setting::new(
@@ -177,6 +177,12 @@ pub static TOP: &[Setting] = &[
         "Rules about the inputs of Puppet Tasks, which hold whoever runs one.",
     )
     .example("[{\"task\": \"puppet_conf\", \"environments\": [\"production\"]}]"),
+    Setting::new(
+        "actionpolicy_authorizer",
+        Kind::Section,
+        "Where the rules of `actionpolicy` are.",
+    )
+    .example("{\"policies\": [\"/etc/aaa/policies\"]}"),
     Setting::new(
         "auditors",
         Kind::Words,

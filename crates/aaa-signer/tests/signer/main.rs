@@ -9,6 +9,7 @@
     reason = "a test that cannot go on should stop"
 )]
 
+mod action_policy;
 mod configuration;
 mod network;
 mod site;

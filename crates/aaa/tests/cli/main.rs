@@ -15,6 +15,7 @@ mod help;
 mod keys;
 mod login;
 mod policy;
+mod policy_check;
 mod prompt;
 mod serve;
 mod sign;

@@ -2,16 +2,19 @@
 
 use crate::failure::{Exit, Failure};
 
+mod check;
 mod explain;
 
 /// Find out what the rules of a site allow, and why
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    Check(check::Args),
     Explain(explain::Args),
 }
 
 pub(crate) fn run(command: &Command) -> Result<Exit, Failure> {
     match command {
+        Command::Check(args) => check::run(args),
         Command::Explain(args) => explain::run(args),
     }
 }

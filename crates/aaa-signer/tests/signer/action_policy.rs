@@ -1,0 +1,67 @@
+//! A signer that decides by Action Policy.
+
+use serde_json::json;
+
+use crate::site::Site;
+
+fn site(policy: &str) -> Site {
+    let mut site = Site::new();
+    std::fs::create_dir(site.path("policies")).unwrap();
+    site.write("policies/puppet.policy", policy);
+    site.config["authorizer"] = json!(["actionpolicy"]);
+    site.config["actionpolicy_authorizer"] = json!({"policies": [site.path("policies")]});
+    site
+}
+
+#[tokio::test]
+async fn rules_of_the_site_decide_and_say_what_is_missing() {
+    let site = site("allow\tup=bob\tstatus\t*\t*\nallow\tup=bob\tdisable\tcountry=mt\t*\n");
+    let running = site.start().await.unwrap();
+    site.sign(&running, "status").await.unwrap();
+    let refused = site.sign(&running, "disable").await.unwrap_err();
+    assert!(
+        refused.contains("needs a fact filter such as country=mt (puppet.policy:2)"),
+        "{refused}"
+    );
+    let refused = site.sign(&running, "enable").await.unwrap_err();
+    assert!(refused.contains("default of puppet.policy"), "{refused}");
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn of_several_authorizers_all_must_allow() {
+    let mut site = site("policy default allow\n");
+    site.config["authorizer"] = json!(["actionpolicy", "actionlist"]);
+    let running = site.start().await.unwrap();
+    site.sign(&running, "status").await.unwrap();
+    let refused = site.sign(&running, "disable").await.unwrap_err();
+    assert!(refused.contains("not in the action list"), "{refused}");
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_rules_is_said_at_the_start() {
+    let mut site = site("allow * * * *\n");
+    site.config["actionpolicy_authorizer"]["hiera"] = json!([site.path("absent.yaml")]);
+    site.config["actionpolicy_authorizer"]["default"] = json!("maybe");
+    let problems = site.problems().await;
+    for says in [
+        "DIR/policies/puppet.policy:1:6: columns are separated by tabs",
+        "actionpolicy_authorizer.hiera",
+        "DIR/absent.yaml: no such file",
+        "actionpolicy_authorizer.default",
+    ] {
+        assert!(problems.contains(says), "{says}: {problems}");
+    }
+    site.config["actionpolicy_authorizer"] = json!({});
+    assert!(
+        site.problems()
+            .await
+            .contains("actionpolicy_authorizer.policies")
+    );
+    site.config
+        .as_object_mut()
+        .unwrap()
+        .remove("actionpolicy_authorizer");
+    assert!(site.problems().await.contains("authorizer is actionpolicy"));
+}

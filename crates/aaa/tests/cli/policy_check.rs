@@ -1,0 +1,72 @@
+//! `aaa policy check`.
+
+use super::support::Home;
+
+const CHECK: [&str; 10] = [
+    "policy",
+    "check",
+    "--policies",
+    "policies",
+    "--caller",
+    "up=bob",
+    "--agent",
+    "puppet",
+    "--action",
+    "status",
+];
+
+#[test]
+fn a_check_says_what_a_node_would_decide_and_by_which_rule() {
+    let home = Home::new();
+    home.write(
+        "policies/puppet.policy",
+        "policy default deny\nallow\tops\tstatus\tcountry=mt and not apache\n",
+    );
+    home.write("policies/groups", "ops up=bob\n");
+    home.write("facts.yaml", "country: mt\n");
+    home.write("classes.txt", "apache\n");
+    assert_eq!(
+        home.aaa(&CHECK).ends(1).stdout,
+        "deny  default of puppet.policy\n"
+    );
+    let with = |more: &[&str]| home.aaa(&[&CHECK, more].concat());
+    assert_eq!(
+        with(&["--facts", "facts.yaml"]).ends(0).stdout,
+        "allow  puppet.policy:2\n"
+    );
+    let run = with(&[
+        "--facts",
+        "facts.yaml",
+        "--classes",
+        "classes.txt",
+        "--json",
+    ])
+    .ends(1);
+    assert_eq!(run.json()["verdict"], "deny");
+}
+
+#[test]
+fn rules_that_cannot_be_read_are_no_decision() {
+    let home = Home::new();
+    home.write("policies/puppet.policy", "policy default allow\n");
+    home.write("policies/other.policy", "allow * * * *\n");
+    home.aaa(&CHECK)
+        .ends(64)
+        .without_data()
+        .says("policies/other.policy:1:6: columns are separated by tabs")
+        .says("\n  allow * * * *\n       ^");
+    home.aaa(&[
+        "policy",
+        "check",
+        "--hiera",
+        "absent.yaml",
+        "--caller",
+        "a",
+        "--agent",
+        "b",
+        "--action",
+        "c",
+    ])
+    .ends(64)
+    .says("absent.yaml: no such file");
+}
