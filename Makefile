@@ -29,8 +29,8 @@ interop: build
 chart: build ## Tests the Helm chart
 	@GO=$(GO) AAA_BIN=$(abspath $(TARGET)/debug/aaa) tests/install/helm.sh $(TARGET)/tools
 
-monitoring: ## Tests the alert rules and the dashboard
-	@tests/install/monitoring.sh
+monitoring: build ## Tests the alert rules and the dashboard
+	@AAA_BIN=$(abspath $(TARGET)/debug/aaa) tests/install/monitoring.sh
 
 bench: tools ## Measures the services and prints the tables of docs/benchmarks.md
 	tests/load/bench.sh

@@ -7,6 +7,7 @@ import re
 import subprocess
 import tempfile
 import unittest
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RULES = (ROOT / "deploy/prometheus/choria-aaa.rules.yml").read_text()
@@ -69,6 +70,54 @@ class Metrics(unittest.TestCase):
         named = set(re.findall(r"choria_aaa_\w+", RULES + "\n".join(queries()) + RUNBOOKS + SITUATIONS))
         named = {re.sub(r"_(bucket|sum|count)$", "", name) for name in named}
         self.assertEqual(named - there, set())
+
+    @unittest.skipUnless(os.environ.get("CI") or os.environ.get("AAA_BIN"), "AAA_BIN is not set")
+    def test_a_service_has_them_with_the_labels_that_queries_ask_for(self):
+        there = scraped()
+        asked = 0
+        for query in queries() + re.findall(r"expr: '(.*)'", RULES):
+            for labels, name in re.findall(r"by \(([\w, ]+)\) \((?:rate\(|increase\()?(choria_aaa_\w+)", query):
+                if name in there:
+                    # What Prometheus itself adds is not the service's.
+                    self.assertLessEqual(set(labels.split(", ")) - {"instance"}, there[name], f"{name}: {query}")
+                    asked += 1
+        self.assertGreater(asked, 20)
+        elsewhere = "_(stream|spool|network|audit_alarm|connection_errors|reload_errors|authorizer_errors)"
+        named = set(re.findall(r"choria_aaa_\w+", RULES + "\n".join(queries())))
+        # What only a stream, the Choria network or a fault has.
+        self.assertEqual({name for name in named - there.keys() if not re.search(elsewhere, name)}, set())
+
+
+def scraped():
+    """The metrics of a service after a login, a signature and their refusals: names, with the labels of each."""
+    program = os.environ["AAA_BIN"]
+    with tempfile.TemporaryDirectory() as directory:
+        everywhere = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+        command = [program, "serve", "--dev", "--dir", "demo", *everywhere]
+        with subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as service:
+            try:
+                address = None
+                for line in service.stdout:
+                    if "metrics and health" in line:
+                        address = json.loads(line)["address"]
+                    if line.startswith("Type in another terminal"):
+                        break
+                (pathlib.Path(directory) / "wrong").write_text("wrong\n")
+                for arguments, exit_code in (
+                    (["login", "--username", "alice", "--password-file", "wrong"], 1),
+                    (["login", "--username", "alice", "--password-file", "demo/alice.password"], 0),
+                    (["sign", "--agent", "puppet", "--action", "status"], 0),
+                    (["sign", "--agent", "puppet", "--action", "disable"], 1),
+                ):
+                    done = subprocess.run([program, *arguments, "--config", "demo/client.conf"], cwd=directory, capture_output=True, text=True, check=False)
+                    assert done.returncode == exit_code, f"{arguments}: {done.returncode}\n{done.stderr}"
+                with urllib.request.urlopen(f"http://{address}/metrics") as response:
+                    text = response.read().decode()
+            finally:
+                service.terminate()
+                service.stdout.read()
+    lines = re.findall(r"^(choria_aaa_\w+)\{(.*)\} ", text, re.M)
+    return {name: set(re.findall(r'(\w+)="', labels)) for name, labels in lines}
 
 
 if __name__ == "__main__":

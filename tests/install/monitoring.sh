@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks alert rules and dashboards, and plays the situations that alerts are for. PROMTOOL names promtool, where it is not on the path.
+# Checks alert rules and dashboards, and plays the situations that alerts are for. PROMTOOL names promtool, where it is not on the
+# path, and AAA_BIN the program, whose metrics are then compared with what is asked of them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
