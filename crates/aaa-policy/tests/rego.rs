@@ -209,23 +209,23 @@ fn mistakes_are_found_when_a_policy_is_loaded() {
     let wrong = [
         (
             "allow if http.send({}).x",
-            "line 3: there is no function `http.send` for policies",
+            "line 3: there is no function `http.send` for policies: OPA has it, this service does not",
         ),
         (
             "allow if opa.runtime().env.X",
-            "line 3: there is no function `opa.runtime` for policies",
+            "line 3: there is no function `opa.runtime` for policies: OPA has it, this service does not",
         ),
         (
             "allow if net.lookup_ip_addr(\"x\")",
-            "line 3: there is no function `net.lookup_ip_addr` for policies",
+            "line 3: there is no function `net.lookup_ip_addr` for policies: OPA has it, this service does not",
         ),
         (
             "allow if print(\"x\")",
-            "line 3: there is no function `print` for policies",
+            "line 3: there is no function `print` for policies: OPA has it, this service does not",
         ),
         (
             "allow if rand.intn(\"x\", 3) == 1",
-            "line 3: there is no function `rand.intn` for policies",
+            "line 3: there is no function `rand.intn` for policies: OPA has it, this service does not",
         ),
         (
             "allow if nothing(1)",

@@ -19,6 +19,80 @@ const WITHHELD: [&str; 4] = [
     "graph.reachable_paths",
 ];
 
+/// Functions of OPA 1.17 that policies have not, so that an author who misses one is not told of a slip of the pen. The manual lists
+/// them, too.
+const OPAS_ONLY: &[&str] = &[
+    "array.flatten",
+    "cast_array",
+    "cast_boolean",
+    "cast_null",
+    "cast_object",
+    "cast_set",
+    "cast_string",
+    "crypto.hmac.equal",
+    "crypto.hmac.md5",
+    "crypto.hmac.sha1",
+    "crypto.hmac.sha256",
+    "crypto.hmac.sha512",
+    "crypto.md5",
+    "crypto.parse_private_keys",
+    "crypto.sha1",
+    "crypto.sha256",
+    "crypto.x509.parse_and_verify_certificates",
+    "crypto.x509.parse_and_verify_certificates_with_options",
+    "crypto.x509.parse_certificate_request",
+    "crypto.x509.parse_certificates",
+    "crypto.x509.parse_keypair",
+    "crypto.x509.parse_rsa_private_key",
+    "graph.reachable_paths",
+    "graphql.is_valid",
+    "graphql.parse",
+    "graphql.parse_and_verify",
+    "graphql.parse_query",
+    "graphql.parse_schema",
+    "graphql.schema_is_valid",
+    "http.send",
+    "io.jwt.decode",
+    "io.jwt.decode_verify",
+    "io.jwt.encode_sign",
+    "io.jwt.encode_sign_raw",
+    "io.jwt.verify_eddsa",
+    "io.jwt.verify_es256",
+    "io.jwt.verify_es384",
+    "io.jwt.verify_es512",
+    "io.jwt.verify_hs256",
+    "io.jwt.verify_hs384",
+    "io.jwt.verify_hs512",
+    "io.jwt.verify_ps256",
+    "io.jwt.verify_ps384",
+    "io.jwt.verify_ps512",
+    "io.jwt.verify_rs256",
+    "io.jwt.verify_rs384",
+    "io.jwt.verify_rs512",
+    "json.match_schema",
+    "json.patch",
+    "json.verify_schema",
+    "net.cidr_contains_matches",
+    "net.cidr_intersects",
+    "net.cidr_merge",
+    "net.lookup_ip_addr",
+    "opa.runtime",
+    "print",
+    "providers.aws.sign_req",
+    "rand.intn",
+    "regex.globs_match",
+    "rego.metadata.chain",
+    "rego.metadata.rule",
+    "rego.parse_module",
+    "strings.render_template",
+    "uri.is_valid",
+    "uri.parse",
+    "uuid.rfc4122",
+    "yaml.is_valid",
+    "yaml.marshal",
+    "yaml.unmarshal",
+];
+
 /// A function of our own; `None` is undefined.
 type Own = fn(&[Value]) -> Option<Value>;
 
@@ -67,10 +141,13 @@ pub(super) fn check<'a>(
 ) -> Result<(), PolicyError> {
     for (name, line) in functions {
         if !exists(name) {
-            return Err(PolicyError::at(
-                *line,
-                format!("there is no function `{name}` for policies"),
-            ));
+            let missing = format!("there is no function `{name}` for policies");
+            let problem = if OPAS_ONLY.contains(&name.as_str()) {
+                format!("{missing}: OPA has it, this service does not")
+            } else {
+                missing
+            };
+            return Err(PolicyError::at(*line, problem));
         }
     }
     Ok(())
@@ -246,8 +323,22 @@ mod tests {
         let error = check([(&"http.send".to_owned(), &7)]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "line 7: there is no function `http.send` for policies"
+            "line 7: there is no function `http.send` for policies: OPA has it, this service does not"
         );
+        let error = check([(&"htpp.send".to_owned(), &7)]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "line 7: there is no function `htpp.send` for policies"
+        );
+    }
+
+    #[test]
+    fn the_manual_lists_what_is_missing() {
+        let manual = include_str!("../../../../docs/policy.md");
+        for name in OPAS_ONLY {
+            assert!(!exists(name), "{name} is there");
+            assert!(manual.contains(&format!("`{name}`")), "{name}");
+        }
     }
 
     #[test]
