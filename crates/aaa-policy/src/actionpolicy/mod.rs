@@ -14,6 +14,7 @@ use crate::{Authorizer, Question};
 mod expression;
 mod facts;
 mod hiera;
+mod lint;
 mod problem;
 mod rules;
 mod yaml;
@@ -21,6 +22,7 @@ mod yaml;
 pub use expression::{Certainty, Expression, Guarantee};
 pub use facts::{ClassTest, FactTest, Node, Operator};
 pub use hiera::Hiera;
+pub use lint::Finding;
 pub use problem::Problem;
 pub use rules::{Caller, Groups, Policy, Rule, Verdict, groups_file, policy_file};
 

@@ -1,4 +1,4 @@
-//! `aaa policy check`.
+//! `aaa policy check` and `aaa policy lint`.
 
 use super::support::Home;
 
@@ -69,4 +69,22 @@ fn rules_that_cannot_be_read_are_no_decision() {
     ])
     .ends(64)
     .says("absent.yaml: no such file");
+}
+
+#[test]
+fn lint_finds_what_is_probably_not_meant() {
+    let home = Home::new();
+    home.write("policies/puppet.policy", "allow\tldap=bob\tstatus\t*\t*\n");
+    let lint = ["policy", "lint", "--policies", "policies"];
+    let run = home.aaa(&lint).ends(1);
+    assert_eq!(
+        run.stdout,
+        "puppet.policy:1: unknown-caller: ldap=bob is no group, and no authenticator makes it\n"
+    );
+    let run = home.aaa(&[&lint[..], &["--json"]].concat()).ends(1);
+    assert_eq!(run.json()[0]["kind"], "unknown-caller");
+    let run = home.aaa(&[&lint[..], &["--provider", "ldap"]].concat());
+    assert_eq!(run.ends(0).stdout, "");
+    home.write("policies/puppet.policy", "allow *\n");
+    home.aaa(&lint).ends(64).without_data();
 }

@@ -105,14 +105,7 @@ impl Args {
                 ..Options::default()
             },
         };
-        match files.load() {
-            Ok(loaded) => Ok(loaded.policy),
-            Err(problems) => {
-                let lines = problems.iter().flat_map(|problem| problem.text.lines());
-                let lines: Vec<_> = lines.map(printable).collect();
-                Err(Failure::usage(lines.join("\n")))
-            }
-        }
+        load(&files)
     }
 
     fn node(&self) -> Result<Node, Failure> {
@@ -137,5 +130,17 @@ impl Args {
                 .map(str::to_owned)
                 .collect(),
         })
+    }
+}
+
+/// Reads rules; all that is wrong with them is a matter of the command line.
+pub(super) fn load(files: &Files) -> Result<ActionPolicy, Failure> {
+    match files.load() {
+        Ok(loaded) => Ok(loaded.policy),
+        Err(problems) => {
+            let lines = problems.iter().flat_map(|problem| problem.text.lines());
+            let lines: Vec<_> = lines.map(printable).collect();
+            Err(Failure::usage(lines.join("\n")))
+        }
     }
 }

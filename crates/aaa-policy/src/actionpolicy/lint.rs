@@ -1,0 +1,151 @@
+//! What is probably not meant in rules that can be read.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::expression::Expression;
+use super::facts::FactTest;
+use super::rules::{Caller, Rule, Verdict};
+use super::{ActionPolicy, Policy};
+
+/// Something in the rules that is probably not meant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// The rule: file and line.
+    pub rule: String,
+    /// What kind it is of: `shadowed`, `unmatched`, `allow-all`, `unanchored` or `unknown-caller`.
+    pub kind: &'static str,
+    /// What is the matter.
+    pub text: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.rule, self.kind, self.text)
+    }
+}
+
+impl ActionPolicy {
+    /// Looks for rules that another hides, that nobody can match, that allow everything, and for callers that no authenticator
+    /// makes. `providers` are what stands before the `=` of the ids there are.
+    pub fn lint(&self, providers: &[&str]) -> Vec<Finding> {
+        let mut found = Vec::new();
+        for policy in self.agents.values().chain(&self.others) {
+            self.lint_policy(policy, providers, &mut found);
+        }
+        for (group, members) in &self.groups {
+            for member in members.iter().filter(|id| !known(id, providers)) {
+                found.push(Finding {
+                    rule: format!("group {group}"),
+                    kind: "unknown-caller",
+                    text: format!("no authenticator makes {member}"),
+                });
+            }
+        }
+        // Rules of the whole site are those of several agents.
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    fn lint_policy(&self, policy: &Policy, providers: &[&str], found: &mut Vec<Finding>) {
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        for (index, rule) in policy.rules.iter().enumerate() {
+            // A rule of the site may stand in a list once only, whoever it is for.
+            if !seen.insert(&rule.name) {
+                continue;
+            }
+            let mut say = |kind, text: String| {
+                found.push(Finding {
+                    rule: rule.name.clone(),
+                    kind,
+                    text,
+                });
+            };
+            let mut before = policy.rules.iter().take(index);
+            if let Some(earlier) = before.find(|earlier| covers(earlier, rule)) {
+                let text = format!("{} decides before it whenever it matches", earlier.name);
+                say("shadowed", text);
+            }
+            if contradicts(&rule.nodes) {
+                let text = format!("no node can have {}", rule.nodes);
+                say("unmatched", text);
+            }
+            let everything = rule.actions.is_none() && rule.nodes.is_everything();
+            if rule.verdict == Verdict::Allow && rule.callers.is_none() && everything {
+                say("allow-all", "everybody may do everything".to_owned());
+            }
+            let callers = rule.callers.iter().flatten();
+            for caller in callers {
+                match caller {
+                    Caller::Pattern(pattern) => {
+                        let text = pattern.as_str();
+                        if !(text.starts_with('^') && text.ends_with('$')) {
+                            let text = format!(
+                                "/{text}/ also matches a part of an id; begin it with ^ and end it with $"
+                            );
+                            say("unanchored", text);
+                        }
+                    }
+                    Caller::Named(name) if self.groups.contains_key(name) => {}
+                    Caller::Named(name) if !known(name, providers) => {
+                        let text = format!("{name} is no group, and no authenticator makes it");
+                        say("unknown-caller", text);
+                    }
+                    Caller::Named(_) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Whether an authenticator makes such an id.
+fn known(id: &str, providers: &[&str]) -> bool {
+    id.split_once('=')
+        .is_some_and(|(provider, name)| !name.is_empty() && providers.contains(&provider))
+}
+
+/// Whether a rule matches all that another does.
+fn covers(earlier: &Rule, later: &Rule) -> bool {
+    let actions = match (&earlier.actions, &later.actions) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(earlier), Some(later)) => earlier.is_superset(later),
+    };
+    let callers = match (&earlier.callers, &later.callers) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(earlier), Some(later)) => later
+            .iter()
+            .all(|caller| earlier.iter().any(|other| includes(other, caller))),
+    };
+    let nodes = earlier.nodes.is_everything() || earlier.nodes == later.nodes;
+    actions && callers && nodes
+}
+
+fn includes(wide: &Caller, narrow: &Caller) -> bool {
+    match (wide, narrow) {
+        (Caller::Named(wide), Caller::Named(narrow)) => wide == narrow,
+        (Caller::Pattern(wide), Caller::Pattern(narrow)) => wide.as_str() == narrow.as_str(),
+        // A name without = is a group's, whose members a pattern need not match.
+        (Caller::Pattern(wide), Caller::Named(narrow)) => {
+            narrow.contains('=') && wide.is_match(narrow)
+        }
+        (Caller::Named(_), Caller::Pattern(_)) => false,
+    }
+}
+
+/// Whether facts that must all hold exclude one another.
+fn contradicts(nodes: &Expression) -> bool {
+    let Expression::All(parts) = nodes else {
+        return false;
+    };
+    let facts: Vec<FactTest> = parts
+        .iter()
+        .filter_map(|part| match part {
+            Expression::Fact(test) => Some(test.clone()),
+            _ => None,
+        })
+        .collect();
+    facts.iter().any(|test| test.ruled_out_by(&facts)) || parts.iter().any(contradicts)
+}
