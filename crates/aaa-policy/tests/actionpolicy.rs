@@ -9,7 +9,7 @@
     reason = "a test that cannot go on should stop"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use aaa_core::decision::Decision;
@@ -410,6 +410,57 @@ fn what_is_probably_not_meant_is_found() {
     assert!(good.lint(&["up"]).is_empty());
 }
 
+fn whole(sources: Sources) -> ActionPolicy {
+    let options = Options {
+        default_policy: Some("default".to_owned()),
+        ..Options::default()
+    };
+    sources.build(&options).unwrap()
+}
+
+fn from_files(files: &BTreeMap<String, String>) -> ActionPolicy {
+    let mut sources = Sources::default();
+    for (agent, text) in files {
+        sources.policy(&format!("{agent}.policy"), text.as_bytes());
+    }
+    whole(sources)
+}
+
+fn from_hiera(text: &str) -> ActionPolicy {
+    let mut sources = Sources::default();
+    sources.hiera("all.yaml", text.as_bytes());
+    whole(sources)
+}
+
+#[test]
+fn rules_are_written_as_they_were_read() {
+    let puppet = "policy default deny\n\
+        allow\t*\t*\t*\t*\n\
+        deny\t/^okta=[a-z]{1,9}$/ ops\tdisable enable\tcountry=mt cpus>=4\tapache /^role::/\n\
+        allow\tup=ann\t*\t*\tapache\n\
+        allow\tup=ann\t*\tnot (a=b and (c!=d or apache)) or e=~/x{1,2}/\t*\n";
+    let files = BTreeMap::from([("puppet".to_owned(), puppet.to_owned())]);
+    let read = from_files(&files);
+    assert_eq!(read.policy_files(), files);
+    assert_eq!(from_hiera(&read.hiera().unwrap()).policy_files(), files);
+}
+
+#[test]
+fn what_hiera_cannot_say_is_not_written() {
+    let site = (
+        "default".to_owned(),
+        "policy default deny\nallow\tup=a\t*\t*\t*\n".to_owned(),
+    );
+    let alone = ("puppet".to_owned(), "policy default deny\n".to_owned());
+    let error = from_files(&[site.clone(), alone].into())
+        .hiera()
+        .unwrap_err();
+    assert!(error.contains("puppet does not end with"), "{error}");
+    let open = ("puppet".to_owned(), "allow\tup=a\t*\t*\t*\n".to_owned());
+    let error = from_files(&[site, open].into()).hiera().unwrap_err();
+    assert!(error.contains("puppet has no default"), "{error}");
+}
+
 fn value() -> impl Strategy<Value = String> {
     prop::sample::select(vec![
         "mt", "de", "true", "false", "no", "1", "2", "9", "10", "16", "1.5", "2.0",
@@ -511,6 +562,33 @@ proptest! {
                 prop_assert!(policy.at_node(ASKED, node).is_allowed(), "{text}\n{filter:?}\n{node:?}");
             }
         }
+    }
+
+    #[test]
+    fn hiera_becomes_files_and_files_become_hiera_without_loss(
+        own in prop::collection::vec((any::<bool>(), expression()), 0..4),
+        site in prop::collection::vec((any::<bool>(), expression()), 0..3),
+        default in any::<bool>(),
+    ) {
+        let list = |rules: &[(bool, String)]| {
+            let rules: Vec<Value> = rules
+                .iter()
+                .map(|(allow, nodes)| json!({"action": if *allow { "allow" } else { "deny" }, "callers": "up=a, /^b{1,2}$/", "facts": format!("({nodes})")}))
+                .collect();
+            json!(rules)
+        };
+        let text = json!({
+            "mcollective::policies": list(&site),
+            "mcollective::policy_default": if default { "allow" } else { "deny" },
+            "mcollective_agent_puppet::policies": list(&own),
+        });
+        let read = from_hiera(&text.to_string());
+        let files = read.policy_files();
+        let again = from_files(&files);
+        prop_assert_eq!(&again.policy_files(), &files);
+        let hiera = again.hiera().unwrap();
+        prop_assert_eq!(&hiera, &read.hiera().unwrap());
+        prop_assert_eq!(from_hiera(&hiera).policy_files(), files);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use aaa_core::filter::Filter;
 
 use crate::{Authorizer, Question};
 
+mod export;
 mod expression;
 mod facts;
 mod hiera;

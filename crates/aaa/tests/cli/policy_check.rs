@@ -1,4 +1,4 @@
-//! `aaa policy check` and `aaa policy lint`.
+//! `aaa policy check`, `lint` and `export`.
 
 use super::support::Home;
 
@@ -87,4 +87,24 @@ fn lint_finds_what_is_probably_not_meant() {
     assert_eq!(run.ends(0).stdout, "");
     home.write("policies/puppet.policy", "allow *\n");
     home.aaa(&lint).ends(64).without_data();
+}
+
+#[test]
+fn export_writes_the_other_form_and_over_nothing() {
+    let home = Home::new();
+    home.write(
+        "all.yaml",
+        "mcollective_agent_puppet::policies:\n- {action: allow, callers: up=bob, actions: status}\nmcollective::policy_default: deny\n",
+    );
+    let there = ["policy", "export", "--hiera", "all.yaml", "--to", "out"];
+    home.aaa(&there).ends(0);
+    let puppet = home.read("out/puppet.policy");
+    assert_eq!(puppet, "policy default deny\nallow\tup=bob\tstatus\t*\t*\n");
+    assert_eq!(home.read("out/default.policy"), "policy default deny\n");
+    home.aaa(&there).ends(64).says("exists already");
+    let back = home.aaa(&["policy", "export", "--policies", "out"]).ends(0);
+    home.write("again.yaml", &back.stdout);
+    home.aaa(&["policy", "export", "--hiera", "again.yaml", "--to", "again"])
+        .ends(0);
+    assert_eq!(home.read("again/puppet.policy"), puppet);
 }
