@@ -9,6 +9,7 @@
 //! - [`stream`]: records published to a NATS stream, with a [`spool`] on disk for when that does not work.
 //! - [`nats`]: how NATS is reached.
 //! - [`chain`]: records that vouch for one another.
+//! - [`reading`]: records read back.
 //! - [`log`]: records as events of the service's own log.
 
 #![cfg_attr(
@@ -26,6 +27,7 @@ pub mod file;
 pub mod formats;
 pub mod log;
 pub mod nats;
+pub mod reading;
 mod scribe;
 mod sink;
 pub mod spool;

@@ -57,29 +57,46 @@ pub enum Tls {
 }
 
 impl Connection {
+    /// Connects, or gives up after a while: for those who wait for it.
+    ///
+    /// # Errors
+    /// When what is configured cannot be used, or no server lets this client in.
+    pub async fn connect_now(&self, patience: Duration) -> Result<Client, String> {
+        let servers = self.servers.join(", ");
+        let connecting = self
+            .options()?
+            .connection_timeout(patience)
+            .connect(self.servers.clone());
+        connecting
+            .await
+            .map_err(|error| format!("no server lets this client in at {servers}: {error}"))
+    }
+
     /// Connects, and goes on trying in the background when that takes longer. What happens to it later is in the log.
     ///
     /// # Errors
     /// When what is configured cannot be used.
     pub async fn connect(&self) -> Result<Client, String> {
         let on_state = self.on_state.clone();
-        let mut options = base(&self.login)?
-            .name(&self.name)
+        self.options()?
             .retry_on_initial_connect()
             .connection_timeout(Duration::from_secs(5))
             .reconnect_delay_callback(pause)
             .event_callback(move |event| {
                 tell(&event, on_state.as_ref());
                 std::future::ready(())
-            });
-        options = match &self.tls {
-            Tls::Usual => options,
-            Tls::Given(config) => options.require_tls(true).tls_client_config(*config.clone()),
-        };
-        options
+            })
             .connect(self.servers.clone())
             .await
             .map_err(|error| error.to_string())
+    }
+
+    fn options(&self) -> Result<ConnectOptions, String> {
+        let options = base(&self.login)?.name(&self.name);
+        Ok(match &self.tls {
+            Tls::Usual => options,
+            Tls::Given(config) => options.require_tls(true).tls_client_config(*config.clone()),
+        })
     }
 }
 

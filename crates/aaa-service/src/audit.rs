@@ -1,5 +1,6 @@
 //! Where what happens goes on record: the settings of auditors, and the trail made of them. One process has one trail.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use aaa_audit::chain::ChainKey;
 use aaa_audit::file::{FileOptions, FileSink, OpenError, parse_mode};
 use aaa_audit::formats::{Format, Formatter, Redaction, RequestEncoding};
 use aaa_audit::log::LogSink;
+use aaa_audit::nats::Connection;
 use aaa_audit::stream::{Health, StreamSink};
 use aaa_audit::{Auditor, Delivery, Scribe, Sink, Trail};
 
@@ -16,6 +18,36 @@ use crate::readiness::ReadyHandle;
 mod stream;
 
 pub use stream::{JETSTREAM_AUDITOR, STREAM};
+
+/// Where the records of a configuration are kept, for those who read them.
+pub enum Kept {
+    /// In a stream.
+    Stream {
+        /// How the server is reached.
+        connection: Connection,
+        /// The name of the stream; whichever has the topic when absent.
+        name: Option<String>,
+        /// The subject that records are published on.
+        topic: String,
+    },
+    /// In a file.
+    File(PathBuf),
+}
+
+impl Kept {
+    /// Where a configuration keeps its records: in the stream, if it has one. `None` when nowhere that can be read, or when something
+    /// is wrong, which the document knows then.
+    pub fn find(document: &Document) -> Option<Self> {
+        let top = document.top();
+        for key in ["jetstream_auditor", "natsstream_auditor"] {
+            if let Some(section) = document.section(key, JETSTREAM_AUDITOR) {
+                return stream::kept(&section);
+            }
+        }
+        let section = top.section("logfile_auditor", LOGFILE_AUDITOR)?;
+        section.path("logfile").map(Self::File)
+    }
+}
 
 /// The section `logfile_auditor`.
 pub static LOGFILE_AUDITOR: &[Setting] = &[

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    completions, config, crypt, demo, keys, login, logout, man, policy, serve, sign, token, verify,
-    whoami,
+    audit, completions, config, crypt, demo, keys, login, logout, man, policy, serve, sign, token,
+    verify, whoami,
 };
 use crate::failure::Failure;
 
@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Serve(serve::Args),
     Demo(demo::Args),
     #[command(subcommand)]
+    Audit(audit::Command),
+    #[command(subcommand)]
     Config(config::Command),
     #[command(subcommand)]
     Policy(policy::Command),
@@ -68,6 +70,7 @@ impl Command {
             // A service says itself how it ended.
             Self::Serve(args) => return serve::run(&args),
             Self::Demo(args) => demo::run(&args),
+            Self::Audit(command) => audit::run(&command),
             Self::Config(command) => return Ok(config::run(&command)),
             Self::Policy(command) => policy::run(&command),
             Self::Token(command) => token::run(&command),

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, IsTerminal, Read, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use aaa_core::secret::Secret;
@@ -153,6 +153,12 @@ pub(crate) fn remove(path: &Path) -> Result<bool, Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Failure::file("remove", path, &error)),
     }
+}
+
+/// What makes a file the one it is, whatever it is called; nothing when there is none.
+pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
+    let there = path.metadata().ok()?;
+    Some((there.dev(), there.ino()))
 }
 
 /// The home directory, if the environment has one.

@@ -12,6 +12,7 @@ mod file;
 mod fixtures;
 mod formats;
 mod properties;
+mod reading;
 mod stream;
 mod trail;
 mod v2;

@@ -12,7 +12,7 @@ use aaa_audit::stream::{Creation, Health, StreamOptions, StreamSink, Wanted};
 use aaa_audit::{Auditor, Delivery, Sink};
 use aaa_core::secret::Secret;
 
-use super::{Given, scribe};
+use super::{Given, Kept, scribe};
 use crate::config::{Kind, Section, Setting};
 
 /// The section `jetstream_auditor`.
@@ -124,6 +124,25 @@ pub(super) fn build(
     };
     let sink = Arc::new(StreamSink::new(options, scribe));
     Some((auditor(Arc::clone(&sink) as Arc<dyn Sink>), Some(sink)))
+}
+
+/// Where a section keeps its records.
+pub(super) fn kept(section: &Section<'_>) -> Option<Kept> {
+    section.require("servers");
+    let servers = servers(section);
+    let topic = section.string("topic").unwrap_or_default();
+    let name = wanted(section, topic.clone()).name;
+    Some(Kept::Stream {
+        connection: Connection {
+            servers,
+            login: login(section)?,
+            tls: tls(section)?,
+            name: "aaa audit".to_owned(),
+            on_state: None,
+        },
+        name,
+        topic,
+    })
 }
 
 fn servers(section: &Section<'_>) -> Vec<String> {

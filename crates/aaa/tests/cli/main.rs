@@ -9,6 +9,7 @@
     reason = "a test that cannot go on should stop"
 )]
 
+mod audit;
 mod crypt;
 mod demo;
 mod help;

@@ -1,0 +1,135 @@
+//! Records of a stream.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use async_nats::datetime;
+use async_nats::jetstream::consumer::{DeliverPolicy, pull::OrderedConfig};
+use async_nats::jetstream::stream::{Info, Stream};
+use async_nats::jetstream::{self, Message};
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+
+use super::Line;
+use crate::nats::Connection;
+
+/// How long the server may take to say something.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Reads a stream from wherever one likes; it leaves nothing on the server.
+pub struct StreamReader {
+    stream: Stream<Info>,
+}
+
+/// How far a stream is behind one that it takes records from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lag {
+    /// The stream that it takes them from.
+    pub name: String,
+    /// Records that it has not taken yet, as far as is known.
+    pub waiting: u64,
+    /// How long ago it heard from there; `None` when it never did.
+    pub heard: Option<Duration>,
+}
+
+impl StreamReader {
+    /// Connects, and finds the stream: by its name, or by a subject that it has.
+    ///
+    /// # Errors
+    /// When there is no connection, or no such stream.
+    pub async fn open(
+        connection: &Connection,
+        name: Option<&str>,
+        topic: &str,
+    ) -> Result<Self, String> {
+        let jetstream = jetstream::new(connection.connect_now(PATIENCE).await?);
+        let name = match name {
+            Some(name) => name.to_owned(),
+            None => jetstream
+                .stream_by_subject(topic)
+                .await
+                .map_err(|_| format!("no stream has the subject {topic}"))?,
+        };
+        let stream = jetstream
+            .get_stream(&name)
+            .await
+            .map_err(|error| format!("stream {name}: {error}"))?;
+        Ok(Self { stream })
+    }
+
+    /// Gives every record to `each`, in the stream's order, from those that arrived at a time on; goes on with what comes when it is
+    /// followed, and otherwise ends with the last that there is, or when `each` has enough.
+    ///
+    /// # Errors
+    /// When the server does not give them.
+    pub async fn read(
+        &self,
+        since: Option<Timestamp>,
+        follow: bool,
+        mut each: impl FnMut(Line) -> ControlFlow<()>,
+    ) -> Result<(), String> {
+        let deliver_policy = match since {
+            None => DeliverPolicy::All,
+            Some(since) => DeliverPolicy::ByStartTime {
+                start_time: datetime::from_nanos(since.as_nanosecond()).map_err(words)?,
+            },
+        };
+        let config = OrderedConfig {
+            deliver_policy,
+            ..OrderedConfig::default()
+        };
+        let consumer = self.stream.create_consumer(config).await.map_err(words)?;
+        if !follow && consumer.cached_info().num_pending == 0 {
+            return Ok(());
+        }
+        let mut messages = consumer.messages().await.map_err(words)?;
+        while let Some(message) = messages.next().await {
+            let message = message.map_err(words)?;
+            let pending = message.info().map_err(words)?.pending;
+            let enough = each(line(&message)).is_break();
+            if enough || (!follow && pending == 0) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// How far the stream is behind those that it takes records from.
+    ///
+    /// # Errors
+    /// When the server does not say.
+    pub async fn lags(&self) -> Result<Vec<Lag>, String> {
+        let info = self.stream.get_info().await.map_err(words)?;
+        let lags = info.sources.iter().chain(&info.mirror);
+        Ok(lags
+            .map(|source| Lag {
+                name: source.name.clone(),
+                waiting: source.lag,
+                heard: source.active,
+            })
+            .collect())
+    }
+}
+
+fn line(message: &Message) -> Line {
+    let info = message.info().ok();
+    let id = message.headers.as_ref().and_then(|headers| {
+        let id = headers.get(async_nats::header::NATS_MESSAGE_ID)?;
+        Some(id.as_str().to_owned())
+    });
+    Line {
+        bytes: message.payload.to_vec(),
+        place: info.as_ref().map_or_else(String::new, |info| {
+            format!("{}:{}", info.stream, info.stream_sequence)
+        }),
+        id,
+        arrived: info.and_then(|info| {
+            let nanos = info.published.unix_timestamp_nanos();
+            Timestamp::from_nanosecond(nanos).ok()
+        }),
+    }
+}
+
+fn words(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}

@@ -1,0 +1,158 @@
+//! `aaa audit tail`.
+
+use std::collections::VecDeque;
+use std::io::{self, IsTerminal as _};
+use std::ops::ControlFlow;
+
+use aaa_audit::formats::UNVERIFIED;
+use aaa_audit::reading::{Entry, Line, Once};
+use aaa_core::clock::{Clock as _, SystemClock};
+
+use super::select::SelectArgs;
+use super::source::{self, SourceArgs};
+use crate::failure::{Exit, Failure};
+use crate::screen::{self, Paint, printable};
+
+/// Show the last records, and those to come
+///
+/// A table on a terminal, and otherwise the records themselves, one a line.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  aaa audit tail --decision deny --since 1h --config /etc/aaa/signer.json
+  aaa audit tail --follow --caller 'up=*' --agent puppet /var/log/aaa/audit.log
+  aaa audit tail --server nats://hub:4222 --stream AUDIT --json | jq .caller")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    source: SourceArgs,
+    #[command(flatten)]
+    select: SelectArgs,
+    /// Wait for more
+    #[arg(long, short = 'f')]
+    follow: bool,
+    /// How many of those that are there; all of them with --since
+    #[arg(long, short = 'n', value_name = "NUMBER", default_value_t = 20)]
+    lines: usize,
+    /// The records themselves, one a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: &Args) -> Result<Exit, Failure> {
+    let begun = SystemClock.now();
+    let selection = args.select.selection(begun)?;
+    let source = args.source.open().await?;
+    let mut shown = Shown {
+        table: !args.json && io::stdout().is_terminal(),
+        paint: Paint::stdout(),
+        waiting: VecDeque::new(),
+        most: match selection.since {
+            Some(_) => None,
+            None => Some(args.lines),
+        },
+        outcome: Ok(()),
+    };
+    let mut once = Once::default();
+    let mut each = |line: Line| {
+        let entry = match Entry::read(&line) {
+            Ok(entry) => entry,
+            Err(error) => {
+                source::warn(&line, &error);
+                return ControlFlow::Continue(());
+            }
+        };
+        if selection.has(&entry) && once.is_first(entry.id.as_deref()) {
+            return shown.take(&line, &entry);
+        }
+        ControlFlow::Continue(())
+    };
+    source.read(selection.since, false, &mut each).await?;
+    shown.flush()?;
+    if args.follow {
+        // What came meanwhile is there again, and known.
+        shown.most = None;
+        let mut each = |line: Line| match Entry::read(&line) {
+            Ok(entry) if selection.has(&entry) && once.is_first(Some(&known(&line, &entry))) => {
+                shown.take(&line, &entry)
+            }
+            _ => ControlFlow::Continue(()),
+        };
+        source.read(Some(begun), true, &mut each).await?;
+    }
+    shown.outcome.map(|()| Exit::Done)
+}
+
+fn known(line: &Line, entry: &Entry) -> String {
+    entry.id.clone().unwrap_or_else(|| line.place.clone())
+}
+
+/// What is shown, and what waits to be.
+struct Shown {
+    table: bool,
+    paint: Paint,
+    waiting: VecDeque<String>,
+    /// How many may be shown of those that are there.
+    most: Option<usize>,
+    outcome: Result<(), Failure>,
+}
+
+impl Shown {
+    fn take(&mut self, line: &Line, entry: &Entry) -> ControlFlow<()> {
+        let text = if self.table {
+            row(entry, self.paint)
+        } else {
+            String::from_utf8_lossy(&line.bytes).into_owned()
+        };
+        if let Some(most) = self.most {
+            self.waiting.push_back(text);
+            if self.waiting.len() > most {
+                self.waiting.pop_front();
+            }
+            return ControlFlow::Continue(());
+        }
+        self.outcome = screen::data(&format!("{text}\n"));
+        match self.outcome {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        for line in self.waiting.drain(..) {
+            screen::data(&format!("{line}\n"))?;
+        }
+        Ok(())
+    }
+}
+
+/// One record in one line for people.
+fn row(entry: &Entry, paint: Paint) -> String {
+    let what = match entry.kind.as_str() {
+        "login" => "login".to_owned(),
+        _ if entry.agent.is_empty() => "unreadable".to_owned(),
+        _ => format!("{}.{}", entry.agent, entry.action),
+    };
+    let caller = entry.caller.as_deref().unwrap_or(UNVERIFIED);
+    let decision = format!("{:<7}", entry.decision);
+    let decision = match entry.decision.as_str() {
+        "allow" if entry.outcome != "failed" => paint.good(&decision),
+        _ => paint.bad(&decision),
+    };
+    let why = match (entry.outcome.as_str(), entry.decision.as_str()) {
+        ("failed", _) => "the signing key failed".to_owned(),
+        (_, "allow") => String::new(),
+        _ => entry.why.clone(),
+    };
+    let id = entry.id.as_deref().unwrap_or(&entry.request);
+    format!(
+        "{}  {:<8}  {decision} {:<24}  {:<28}  {}  {}",
+        entry.time.strftime("%Y-%m-%d %H:%M:%S"),
+        printable(&entry.site),
+        printable(caller),
+        printable(&what),
+        printable(&why),
+        paint.faint(&printable(id))
+    )
+    .trim_end()
+    .to_owned()
+}

@@ -1,0 +1,166 @@
+//! What is on record, as people read it: from files, and from a stream.
+
+use aaa_testing::nats::{self, NatsServer};
+use serde_json::{Value, json};
+
+use super::support::{Home, LOGIN, Services};
+
+/// A site with records of the format v2, of a login, of two signatures and of a refusal.
+fn site(home: &Home, change: impl FnOnce(&mut Value)) {
+    drop(Services::start(home));
+    let mut config: Value = serde_json::from_str(&home.read("site/config.json")).unwrap();
+    home.write("site/audit.key", &format!("{}\n", "5a".repeat(32)));
+    config["logfile_auditor"] = json!({
+        "logfile": home.path("site/v2.log"), "format": "v2", "chain_key": home.path("site/audit.key"),
+    });
+    change(&mut config);
+    home.write("site/config.json", &config.to_string());
+    let mut services = Services::start(home);
+    home.aaa(&LOGIN).ends(0);
+    for (action, code) in [("status", 0), ("status", 0), ("disable", 1)] {
+        let sign = [
+            "sign",
+            "--config",
+            "site/client.conf",
+            "--agent",
+            "puppet",
+            "--action",
+            action,
+        ];
+        home.aaa(&sign).ends(code);
+    }
+    services.stop();
+}
+
+fn lines(run: &super::support::Run) -> Vec<Value> {
+    let lines = run.stdout.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn records_are_shown_counted_and_verified() {
+    let home = Home::new();
+    site(&home, |_| ());
+    let shown = home.aaa(&["audit", "tail", "site/v2.log"]).ends(0);
+    let decisions: Vec<_> = lines(&shown)
+        .iter()
+        .map(|record| record["decision"].clone())
+        .collect();
+    assert_eq!(decisions, ["allow", "allow", "allow", "deny"]);
+    let last = home
+        .aaa(&[
+            "audit",
+            "tail",
+            "-n",
+            "1",
+            "--decision",
+            "deny",
+            "--config",
+            "site/config.json",
+        ])
+        .ends(0);
+    assert_eq!(lines(&last)[0]["request"]["action"], "disable");
+
+    let counted = home
+        .aaa(&["audit", "query", "--by", "kind,decision", "site/v2.log"])
+        .ends(0);
+    assert_eq!(
+        counted.json(),
+        json!([{"kind": "sign", "decision": "allow", "count": 2}, {"kind": "login", "decision": "allow", "count": 1},
+               {"kind": "sign", "decision": "deny", "count": 1}])
+    );
+    let none = home
+        .aaa(&["audit", "query", "--caller", "okta=*", "site/v2.log"])
+        .ends(0);
+    assert_eq!(none.json(), json!([]));
+
+    let verify = ["audit", "verify", "--key", "site/audit.key", "site/v2.log"];
+    home.aaa(&verify).ends(0).says("");
+    let text = home.read("site/v2.log");
+    let kept: Vec<&str> = text.lines().collect();
+    home.write(
+        "site/v2.log",
+        &format!(
+            "{}\n{}\n{}\n",
+            kept[0],
+            kept[2],
+            kept[3].replace("disable", "status")
+        ),
+    );
+    let found = home.aaa(&verify).ends(1).stdout;
+    for words in [
+        "record 2 is missing",
+        "record 4 was altered after it was written",
+    ] {
+        assert!(found.contains(words), "{words} is not in {found}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_told() {
+    let home = Home::new();
+    home.write("audit.log", "no record\n");
+    home.aaa(&["audit", "tail", "audit.log"])
+        .ends(0)
+        .says("audit.log:1: is no record");
+    home.aaa(&["audit", "verify", "audit.log"]).ends(1);
+    home.aaa(&["audit", "tail", "missing.log"])
+        .ends(64)
+        .says("cannot read missing.log");
+    home.aaa(&["audit", "tail"])
+        .ends(64)
+        .says("where are the records?");
+    home.aaa(&["audit", "tail", "--since", "yesterday", "audit.log"])
+        .ends(64)
+        .says("is no time");
+    home.aaa(&["audit", "query", "--by", "color", "audit.log"])
+        .ends(64);
+    home.aaa(&[
+        "audit",
+        "tail",
+        "--server",
+        "nats://127.0.0.1:1",
+        "--stream",
+        "AUDIT",
+    ])
+    .ends(1)
+    .says("nats://127.0.0.1:1");
+}
+
+#[test]
+fn a_stream_is_read_like_a_file() {
+    let Some(program) = nats::program() else {
+        return;
+    };
+    let home = Home::new();
+    let options = nats::Options {
+        jetstream: true,
+        ..nats::Options::default()
+    };
+    let server = NatsServer::start(&program, &home.path("nats"), options).unwrap();
+    site(&home, |config| {
+        config["auditors"] = json!(["jetstream"]);
+        config["jetstream_auditor"] = json!({
+            "servers": server.url(), "topic": "audit.home", "stream": {"name": "AUDIT"}, "format": "v2",
+            "chain_key": home.path("site/audit.key"), "spool_dir": home.path("site/spool"),
+        });
+    });
+    let (url, key) = (server.url(), "site/audit.key");
+    let stream = ["--server", &url, "--stream", "AUDIT"];
+    let with = |command: &[&str]| home.aaa(&[command, &stream[..]].concat()).ends(0);
+    assert_eq!(lines(&with(&["audit", "tail"])).len(), 4);
+    assert_eq!(
+        with(&["audit", "query", "--decision", "deny"]).json()[0]["count"],
+        1
+    );
+    with(&["audit", "verify", "--key", key]);
+    let lag = with(&["audit", "lag"]).json();
+    assert_eq!(lag["sites"][0]["records"], 4);
+    assert!(lag["sites"][0]["delay_ms"].is_u64(), "{lag}");
+    let configured = home
+        .aaa(&["audit", "tail", "--config", "site/config.json"])
+        .ends(0);
+    assert_eq!(lines(&configured).len(), 4);
+}
