@@ -24,9 +24,20 @@ pub trait Authenticator: Send + Sync {
     /// How long it takes and what it returns must not tell a stranger whether a name exists: see [`Verdict::Unknown`].
     ///
     /// # Errors
-    /// When it cannot decide, because it is overloaded or what it depends on is away. That is no refusal, and no other
-    /// authenticator is asked instead.
+    /// When it cannot decide, because it is overloaded or what it depends on is away. That is no refusal, and another
+    /// authenticator is asked instead only where the setting `fallback` says so.
     async fn authenticate(&self, attempt: &Attempt<'_>) -> Result<Verdict, ApiError>;
+
+    /// Takes as long as it would to find that this user is unknown here, and asks nobody.
+    ///
+    /// Called when another authenticator has refused a guess before this one's turn: how long the answer takes is not to tell
+    /// which of them knows the name.
+    async fn pretend(&self, attempt: &Attempt<'_>);
+
+    /// Whether it looks at passwords, so that guessing has to be slow.
+    fn takes_passwords(&self) -> bool {
+        true
+    }
 }
 
 /// One attempt to log in.
@@ -102,11 +113,21 @@ pub enum Reason {
     UnknownUser,
     /// The password of another.
     WrongPassword,
+    /// The directory has locked the user out.
+    Locked,
+    /// The directory demands a second factor.
+    SecondFactor,
+    /// The directory's policy does not let them in here.
+    NotAllowed,
+    /// The account is suspended, its password has ended, or it was never activated.
+    Inactive,
+    /// In none of the groups that have rights.
+    NoGroup,
 }
 
 impl Reason {
     /// Every reason, for tables.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::NoPublicKey,
         Self::Future,
         Self::Old,
@@ -114,11 +135,16 @@ impl Reason {
         Self::NoCredentials,
         Self::UnknownUser,
         Self::WrongPassword,
+        Self::Locked,
+        Self::SecondFactor,
+        Self::NotAllowed,
+        Self::Inactive,
+        Self::NoGroup,
     ];
 
     /// Whether somebody may have been guessing a name or a password.
     pub(crate) const fn is_a_guess(self) -> bool {
-        matches!(self, Self::UnknownUser | Self::WrongPassword)
+        matches!(self, Self::UnknownUser | Self::WrongPassword | Self::Locked)
     }
 
     /// The label in metrics.
@@ -131,6 +157,11 @@ impl Reason {
             Self::NoCredentials => "no_credentials",
             Self::UnknownUser => "unknown_user",
             Self::WrongPassword => "wrong_password",
+            Self::Locked => "locked",
+            Self::SecondFactor => "second_factor",
+            Self::NotAllowed => "not_allowed",
+            Self::Inactive => "inactive",
+            Self::NoGroup => "no_group",
         }
     }
 
@@ -144,11 +175,25 @@ impl Reason {
             Self::NoCredentials => "no name or no password",
             Self::UnknownUser => "unknown user",
             Self::WrongPassword => "wrong password",
+            Self::Locked => "locked out by the directory",
+            Self::SecondFactor => "the directory demands a second factor",
+            Self::NotAllowed => "denied by policy of the directory",
+            Self::Inactive => "the account is not active",
+            Self::NoGroup => "in none of the groups that have rights",
         }
     }
 }
 
 impl Refusal {
+    /// An attempt without a name or a password.
+    pub(crate) fn no_credentials() -> Self {
+        Self {
+            reason: Reason::NoCredentials,
+            advice: "a name and a password are needed".into(),
+            detail: "username or password is empty".into(),
+        }
+    }
+
     /// A wrong password, or a name that nobody has: whoever asks is told the same.
     pub(crate) fn credentials(reason: Reason) -> Self {
         Self {

@@ -1,25 +1,21 @@
 //! From a configuration to a running service of logins.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aaa_api::handler::{Handlers, LoginHandler};
 use aaa_core::clock::SharedClock;
-use aaa_service::config::{Document, MAX_FILE_BYTES};
+use aaa_service::config::Document;
 use aaa_service::readiness::ReadyHandle;
 use aaa_service::shell::{self, Program, Shell};
 use aaa_service::telemetry::metrics::reload_error;
 use tokio::time::MissedTickBehavior;
 
-use crate::login::{Door, Login};
+use crate::doors::{self, Loaded, Opened, Parts};
+use crate::login::Login;
 use crate::meter::Meter;
-use crate::mint::Mint;
 use crate::pool::HashPool;
-use crate::settings::{self, Loaded, SECTION};
 use crate::throttle::Throttle;
-use crate::userlist::{self, Userlist};
-use crate::users::USERS_FILE_LIMIT;
 
 /// The program of logins alone.
 pub const PROGRAM: Program = Program {
@@ -28,6 +24,8 @@ pub const PROGRAM: Program = Program {
     about: "Checks who somebody is, and gives out tokens for Choria",
 };
 
+/// What the service calls itself where it registers.
+const LOGINS: &str = "authenticator";
 /// How often it is looked at what nobody tells of: policy files, the end of the signing token.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -58,13 +56,14 @@ pub fn build(
     shell: &mut Shell,
     options: Options,
 ) -> Option<Arc<dyn LoginHandler>> {
-    if !chosen(document) {
+    let kinds = doors::chosen(document);
+    if kinds.is_empty() {
         return None;
     }
     let clock = shell.clock();
     // Before anything can end this, so that everything wrong is told at once.
     let trail = shell.trail(document);
-    let loaded = settings::load(document, clock.now())?;
+    let loaded = doors::load(document, &kinds, clock.now())?;
     let pool = match HashPool::for_this_machine() {
         Ok(pool) => Arc::new(pool),
         Err(error) => {
@@ -75,23 +74,24 @@ pub fn build(
     };
     let site: Arc<str> = shell.site().into();
     let meter = Meter::new(Arc::clone(&site));
-    let throttle = Arc::new(Throttle::new(
-        loaded.throttle.clone(),
-        Arc::clone(&clock),
-        meter.clone(),
-    ));
-    let parts = Parts {
-        pool,
-        meter: meter.clone(),
-        throttle: Arc::clone(&throttle),
-    };
-    let service = Service::start(shell, loaded, parts, options.alone);
-    if let Some(warning) = service.mint.warning(clock.now()) {
-        document.warn(format!("{SECTION}.signing_token"), warning);
+    let service = Service::start(
+        shell,
+        loaded,
+        &Parts {
+            pool,
+            meter: meter.clone(),
+        },
+        options.alone,
+    );
+    for opened in service.doors() {
+        if let Some(warning) = opened.mint.warning(clock.now()) {
+            let key = format!("{}.signing_token", opened.kind().section());
+            document.warn(key, warning);
+        }
     }
     Some(Arc::new(Login {
-        doors: vec![service.door()],
-        throttle,
+        doors: service.doors().iter().map(Opened::door).collect(),
+        throttle: Arc::clone(&service.throttle),
         clock,
         site,
         trail,
@@ -99,42 +99,11 @@ pub fn build(
     }))
 }
 
-/// Whether the configuration asks for an authenticator that there is.
-fn chosen(document: &Document) -> bool {
-    let top = document.top();
-    let names = top.list("authenticator");
-    for name in &names {
-        match name.as_str() {
-            userlist::NAME => {}
-            "okta" => top.problem(
-                "authenticator",
-                "okta is not available in this version; the one that is: userlist",
-            ),
-            _ => top.problem("authenticator", "unknown; the one that there is: userlist"),
-        }
-    }
-    if names.len() > 1 {
-        top.problem(
-            "authenticator",
-            "wants one name: several are not available in this version",
-        );
-    }
-    names == [userlist::NAME]
-}
-
-/// What the service is put together from.
-struct Parts {
-    pool: Arc<HashPool>,
-    meter: Meter,
-    throttle: Arc<Throttle>,
-}
-
 /// The parts that go on changing while the service runs.
 #[derive(Clone)]
 struct Service {
-    userlist: Arc<Userlist>,
-    mint: Arc<Mint>,
-    allow_unsigned: Arc<AtomicBool>,
+    /// Filled once, when all are opened.
+    doors: Arc<OnceLock<Vec<Opened>>>,
     throttle: Arc<Throttle>,
     clock: SharedClock,
     meter: Meter,
@@ -145,50 +114,37 @@ struct Service {
 
 impl Service {
     /// Puts the parts together, and follows what they were made from.
-    fn start(shell: &mut Shell, loaded: Loaded, parts: Parts, alone: bool) -> Self {
-        let Parts {
-            pool,
-            meter,
-            throttle,
-        } = parts;
+    fn start(shell: &mut Shell, loaded: Loaded, parts: &Parts, alone: bool) -> Self {
         let may_issue = alone.then(|| shell.readiness().register("signing_token"));
-        let userlist = Userlist::new(loaded.source, loaded.users, pool, meter.clone());
+        let meter = parts.meter.clone();
         let service = Self {
-            userlist: Arc::new(userlist),
-            mint: Arc::new(Mint::new(loaded.files, loaded.minter, loaded.validity)),
-            allow_unsigned: Arc::new(AtomicBool::new(loaded.allow_unsigned)),
-            throttle,
+            doors: Arc::default(),
+            throttle: Arc::new(Throttle::new(loaded.throttle, shell.clock(), meter.clone())),
             clock: shell.clock(),
             meter,
             site: shell.site().into(),
             may_issue,
         };
-        if let Some(file) = &loaded.users_file {
-            let userlist = Arc::clone(&service.userlist);
-            shell.follow("users_file", file, USERS_FILE_LIMIT, move |content| {
-                userlist.file_changed(content)
-            });
+        let mut opened = Vec::new();
+        for door in loaded.doors {
+            let looking = service.clone();
+            opened.push(door.open(shell, parts, move || looking.look_at_signing_tokens()));
         }
-        let keys: Vec<_> = loaded.key_files.iter().collect();
-        let changed = service.clone();
-        shell.follow_all("signing_key", &keys, MAX_FILE_BYTES, move |contents| {
-            let outcome = changed.mint.files_changed(contents, changed.clock.now());
-            changed.look_at_signing_token();
-            outcome
-        });
+        // Nobody else fills it.
+        let _ = service.doors.set(opened);
         service.hook_into(shell);
         service
     }
 
     fn hook_into(&self, shell: &mut Shell) {
         let reloaded = self.clone();
-        shell.on_reload(SECTION, move |document| {
+        shell.on_reload(LOGINS, move |document| {
             reloaded.reload(document);
             Ok(())
         });
         let (looking, tasks, draining) = (self.clone(), shell.tasks(), shell.draining());
-        shell.on_start(SECTION, move || async move {
-            looking.look_at_signing_token();
+        shell.on_start(LOGINS, move || async move {
+            looking.look_at_signing_tokens();
             tasks.spawn(async move {
                 let mut ticks = tokio::time::interval(LOOK);
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -206,37 +162,45 @@ impl Service {
         });
     }
 
-    fn door(&self) -> Door {
-        Door {
-            authenticator: Arc::clone(&self.userlist) as _,
-            mint: Arc::clone(&self.mint),
-            allow_unsigned: Arc::clone(&self.allow_unsigned),
-        }
+    fn doors(&self) -> &[Opened] {
+        self.doors.get().map_or(&[], Vec::as_slice)
     }
 
     /// What is done from time to time.
     fn look(&self) {
-        self.look_at_signing_token();
-        if let Err(problem) = self.userlist.look_at_policies() {
-            reload_error(&self.site, "opa_policy_file");
-            tracing::warn!(
-                what = "opa_policy_file",
-                problem,
-                "changed, and cannot be taken; the old one goes on"
-            );
+        self.look_at_signing_tokens();
+        for opened in self.doors() {
+            if let Err(problem) = opened.look_at_policies() {
+                reload_error(&self.site, "opa_policy_file");
+                tracing::warn!(
+                    what = "opa_policy_file",
+                    authenticator = opened.kind().name(),
+                    problem,
+                    "changed, and cannot be taken; the old one goes on"
+                );
+            }
         }
     }
 
-    fn look_at_signing_token(&self) {
+    fn look_at_signing_tokens(&self) {
         let now = self.clock.now();
-        if let Some(left) = self.mint.seconds_left(now) {
-            self.meter.signing_token(left);
+        for opened in self.doors() {
+            if let Some(warning) = opened.mint.warning(now) {
+                let authenticator = opened.kind().name();
+                tracing::warn!(setting = "signing_token", authenticator, "{warning}");
+            }
         }
-        if let Some(warning) = self.mint.warning(now) {
-            tracing::warn!(setting = "signing_token", "{warning}");
+        let left: Vec<Option<i64>> = self
+            .doors()
+            .iter()
+            .map(|opened| opened.mint.seconds_left(now))
+            .collect();
+        if let Some(least) = left.iter().flatten().min() {
+            self.meter.signing_token(*least);
         }
         if let Some(handle) = &self.may_issue {
-            if self.mint.seconds_left(now).is_some_and(|left| left <= 0) {
+            let ended = |left: &Option<i64>| left.is_some_and(|left| left <= 0);
+            if !left.is_empty() && left.iter().all(ended) {
                 handle.not_ready("signing_token has expired");
             } else {
                 handle.ready();
@@ -246,23 +210,24 @@ impl Service {
 
     /// Takes over a configuration that is read anew. What is wrong goes to its problems, and then nothing changes.
     fn reload(&self, document: &Document) {
-        if !chosen(document) {
-            if document.problems().is_empty() {
-                let text = "removed; that takes effect with a restart";
-                document.problem("authenticator", text);
-            }
+        let before = document.problems().errors().len();
+        let kinds = doors::chosen(document);
+        if document.problems().errors().len() > before {
             return;
         }
-        let Some(loaded) = settings::load(document, self.clock.now()) else {
+        let opened = self.doors().iter().map(Opened::kind);
+        if !opened.eq(kinds.iter().copied()) {
+            document.problem("authenticator", "changed; that takes effect with a restart");
+            return;
+        }
+        let Some(loaded) = doors::load(document, &kinds, self.clock.now()) else {
             return;
         };
-        self.mint
-            .replace(loaded.files, loaded.minter, loaded.validity);
-        self.allow_unsigned
-            .store(loaded.allow_unsigned, Ordering::Relaxed);
-        self.userlist.replace(loaded.source, loaded.users);
+        for (opened, door) in self.doors().iter().zip(loaded.doors) {
+            opened.replace(door);
+        }
         self.throttle.replace(loaded.throttle);
-        self.look_at_signing_token();
+        self.look_at_signing_tokens();
         for warning in document.problems().warnings() {
             tracing::warn!(setting = warning.key, "{}", warning.text);
         }

@@ -23,8 +23,13 @@ pub mod settings;
 pub mod throttle;
 
 mod build;
+#[cfg(test)]
+mod conformance;
+mod doors;
+mod grants;
 mod login;
 mod mint;
+pub mod okta;
 mod proof;
 #[cfg(test)]
 mod testing;

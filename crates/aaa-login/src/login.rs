@@ -23,7 +23,7 @@ use crate::authenticator::{Attempt, Authenticator, Identity, Reason, Refusal, Ve
 use crate::meter::{Ending, Meter};
 use crate::mint::{Mint, Minted};
 use crate::proof::{self, Proof, Unproven};
-use crate::throttle::{Attempted, Throttle};
+use crate::throttle::{Attempted, Permit, Throttle};
 
 /// How long a client should wait before it asks again when a login cannot be recorded, or no token be made.
 const RETRY: Duration = Duration::from_secs(5);
@@ -48,6 +48,8 @@ pub(crate) struct Door {
     pub(crate) mint: Arc<Mint>,
     /// Whether a name and a password are enough, without a key.
     pub(crate) allow_unsigned: Arc<AtomicBool>,
+    /// Whether the next one is asked when this one cannot decide.
+    pub(crate) fallback: Arc<AtomicBool>,
 }
 
 /// How far a login got.
@@ -61,6 +63,9 @@ enum Decided {
     /// They are not let in.
     Refused { by: &'static str, refusal: Refusal },
 }
+
+/// Whom an authenticator knows, or what was decided without; or why nothing was.
+type Asked<'a> = Result<Result<(&'a Door, Box<Identity>), Decided>, Undecided>;
 
 /// Why nothing was decided.
 struct Undecided {
@@ -83,15 +88,7 @@ impl Login {
             }
             Err(Unproven::Malformed(error)) => return Err(self.undecided(error)),
         };
-        // After the proof, which no guess at a password gets past: what is malformed is held against nobody.
-        let peer = context.peer.map(|peer| peer.ip());
-        let permit = self
-            .throttle
-            .admit(&request.username, peer)
-            .map_err(|error| self.undecided(error))?;
-        let asked = self.ask(context, request, &proof).await;
-        permit.settle(attempted(&asked));
-        let (door, identity) = match asked? {
+        let (door, identity) = match self.ask(context, request, &proof).await? {
             Ok(known) => known,
             Err(refused) => return Ok(refused),
         };
@@ -113,33 +110,78 @@ impl Login {
     }
 
     /// Asks one authenticator after the other until one knows the user.
-    async fn ask(
-        &self,
+    async fn ask<'a>(
+        &'a self,
         context: &Context,
         request: &LoginRequest,
         proof: &Proof,
-    ) -> Result<Result<(&Door, Box<Identity>), Decided>, Undecided> {
+    ) -> Asked<'a> {
         let attempt = Attempt {
             username: &request.username,
             password: &request.password,
             context,
         };
+        let open: Vec<&Door> = self
+            .doors
+            .iter()
+            .filter(|door| matches!(proof, Proof::Key(_)) || door.allows_unsigned())
+            .collect();
+        let mut permit = None;
+        let asked = self.ask_each(&open, &attempt, &mut permit).await;
+        if let Some(permit) = permit {
+            permit.settle(attempted(&asked));
+        }
+        asked
+    }
+
+    async fn ask_each<'a>(
+        &'a self,
+        open: &[&'a Door],
+        attempt: &Attempt<'_>,
+        permit: &mut Option<Permit<'a>>,
+    ) -> Asked<'a> {
         let mut last = self.first();
-        for door in &self.doors {
-            if matches!(proof, Proof::None) && !door.allows_unsigned() {
-                continue;
-            }
+        let mut away = None;
+        for (place, door) in open.iter().enumerate() {
             let by = door.authenticator.name();
             last = by;
-            match door.authenticator.authenticate(&attempt).await {
+            // Not before: what is malformed is held against nobody, and whoever shows a certificate guesses at nothing.
+            if permit.is_none() && door.authenticator.takes_passwords() {
+                *permit = Some(
+                    self.admit(attempt)
+                        .map_err(|error| Undecided { by, error })?,
+                );
+            }
+            match door.authenticator.authenticate(attempt).await {
                 Ok(Verdict::Known(identity)) => return Ok(Ok((door, identity))),
-                Ok(Verdict::Refused(refusal)) => return Ok(Err(Decided::Refused { by, refusal })),
+                Ok(Verdict::Refused(refusal)) => {
+                    if refusal.reason.is_a_guess() {
+                        for later in open.iter().skip(place + 1) {
+                            later.authenticator.pretend(attempt).await;
+                        }
+                    }
+                    return Ok(Err(Decided::Refused { by, refusal }));
+                }
                 Ok(Verdict::Unknown) => {}
+                Err(error) if door.falls_back() => {
+                    error.report(attempt.context.front);
+                    tracing::warn!(authenticator = by, "cannot decide; the next one is asked");
+                    away.get_or_insert(Undecided { by, error });
+                }
                 Err(error) => return Err(Undecided { by, error }),
             }
         }
+        // Nobody knows the user, and one who might was not there to say.
+        if let Some(away) = away {
+            return Err(away);
+        }
         let refusal = Refusal::credentials(Reason::UnknownUser);
         Ok(Err(Decided::Refused { by: last, refusal }))
+    }
+
+    fn admit(&self, attempt: &Attempt<'_>) -> Result<Permit<'_>, ApiError> {
+        let peer = attempt.context.peer.map(|peer| peer.ip());
+        self.throttle.admit(attempt.username, peer)
     }
 
     fn any_unsigned(&self) -> bool {
@@ -317,6 +359,10 @@ impl Door {
     fn allows_unsigned(&self) -> bool {
         self.allow_unsigned.load(Ordering::Relaxed)
     }
+
+    fn falls_back(&self) -> bool {
+        self.fallback.load(Ordering::Relaxed)
+    }
 }
 
 impl Decided {
@@ -352,11 +398,11 @@ impl Refusal {
 /// What an attempt was, for the throttle.
 fn attempted(asked: &Result<Result<(&Door, Box<Identity>), Decided>, Undecided>) -> Attempted {
     match asked {
-        Ok(Ok(_)) => Attempted::Right,
+        Ok(Ok((door, _))) if door.authenticator.takes_passwords() => Attempted::Right,
         Ok(Err(Decided::Refused { refusal, .. })) if refusal.reason.is_a_guess() => {
             Attempted::Wrong
         }
-        Ok(Err(_)) | Err(_) => Attempted::Neither,
+        Ok(_) | Err(_) => Attempted::Neither,
     }
 }
 

@@ -14,6 +14,10 @@ pub const LOGINS: &str = "choria_aaa_logins";
 pub const LOGIN_SECONDS: &str = "choria_aaa_login_seconds";
 /// Logins that had to wait, by what for: `account` or `address`.
 pub const LOGIN_THROTTLED: &str = "choria_aaa_login_throttled";
+/// Calls to an Okta tenant.
+pub const OKTA_CALLS: &str = "choria_aaa_okta_calls";
+/// Seconds that they took.
+pub const OKTA_SECONDS: &str = "choria_aaa_okta_seconds";
 /// Seconds until the right to issue tokens ends.
 pub const SIGNING_TOKEN_EXPIRY: &str = "choria_aaa_signing_token_expiry_seconds";
 /// Users who can log in.
@@ -38,6 +42,18 @@ pub static METRICS: &[Metric] = &[
         kind: MetricKind::Counter,
         labels: &["site", "by"],
         help: "Total number of logins that were turned away after failures under the same name (account) or from the same address",
+    },
+    Metric {
+        name: OKTA_CALLS,
+        kind: MetricKind::Counter,
+        labels: &["site", "call", "outcome"],
+        help: "Total number of calls to the Okta tenant: answered, or why not (timeout, unreachable, rate_limited, credentials, setup, failed, unexpected)",
+    },
+    Metric {
+        name: OKTA_SECONDS,
+        kind: MetricKind::Histogram,
+        labels: &["site", "call"],
+        help: "Time that calls to the Okta tenant took, a second try included, in seconds",
     },
     Metric {
         name: SIGNING_TOKEN_EXPIRY,
@@ -99,6 +115,13 @@ impl Meter {
     /// Counts a login that was turned away before anybody was asked.
     pub(crate) fn throttled(&self, by: &'static str) {
         counter!(LOGIN_THROTTLED, "site" => self.site.to_string(), "by" => by).increment(1);
+    }
+
+    /// Counts a call to an Okta tenant, and the time it took.
+    pub(crate) fn okta(&self, call: &'static str, outcome: &'static str, took: Duration) {
+        counter!(OKTA_CALLS, "site" => self.site.to_string(), "call" => call, "outcome" => outcome)
+            .increment(1);
+        histogram!(OKTA_SECONDS, "site" => self.site.to_string(), "call" => call).record(took);
     }
 
     /// Says how long tokens can still be issued.

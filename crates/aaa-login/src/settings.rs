@@ -8,33 +8,55 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::mint::{Files, KEY_WANTED, TOKEN_WANTED};
-use crate::throttle::Rules;
-use crate::userlist::{self, Source};
+use crate::userlist::Source;
 use crate::users::{FileText, Reader, USERS_FILE_LIMIT, Users};
 
 /// The section of the `userlist` authenticator.
 pub const SECTION: &str = "userlist_authenticator";
 
+/// What signs tokens, for every authenticator.
+pub(crate) const SIGNING_KEY: Setting = Setting::new(
+    "signing_key",
+    Kind::Path,
+    "The key that signs tokens: an RSA private key in PEM (PKCS#1 or PKCS#8), or an Ed25519 seed file. Followed.",
+)
+.example("\"/etc/aaa/login.seed\"");
+/// The right to, for every authenticator.
+pub(crate) const SIGNING_TOKEN: Setting = Setting::new(
+    "signing_token",
+    Kind::Path,
+    "The token of a chain issuer, for organization-issuer mode; `signing_key` is then the seed that it is bound to. Tokens end no later than it does. Followed.",
+)
+.example("\"/etc/aaa/login.jwt\"");
+/// How long tokens last, for every authenticator.
+pub(crate) const VALIDITY: Setting = Setting::new(
+    "validity",
+    Kind::Duration,
+    "How long tokens are valid. No longer than `max_validity` of the signers.",
+)
+.example("\"1h\"");
+/// Whether a key must be shown, for every authenticator.
+pub(crate) const ALLOW_UNSIGNED: Setting = Setting::new(
+    "allow_unsigned_logins",
+    Kind::Bool,
+    "Whether a name and a password alone are enough, as older clients send them. The token is then bound to no key: whoever has it can use it, where the signer has `allow_bearer_tokens`.",
+)
+.default("false")
+.example("true");
+/// Whether the next authenticator is asked when this one cannot decide.
+pub(crate) const FALLBACK: Setting = Setting::new(
+    "fallback",
+    Kind::Bool,
+    "Whether the next authenticator in `authenticator` is asked when this one cannot decide, because it is overloaded or what it depends on is away. Otherwise nobody is let in until it can.",
+)
+.default("false")
+.example("true");
+
 /// Its settings.
 pub static USERLIST: &Table = &[
-    Setting::new(
-        "signing_key",
-        Kind::Path,
-        "The key that signs tokens: an RSA private key in PEM (PKCS#1 or PKCS#8), or an Ed25519 seed file. Followed.",
-    )
-    .example("\"/etc/aaa/login.seed\""),
-    Setting::new(
-        "signing_token",
-        Kind::Path,
-        "The token of a chain issuer, for organization-issuer mode; `signing_key` is then the seed that it is bound to. Tokens end no later than it does. Followed.",
-    )
-    .example("\"/etc/aaa/login.jwt\""),
-    Setting::new(
-        "validity",
-        Kind::Duration,
-        "How long tokens are valid. No longer than `max_validity` of the signers.",
-    )
-    .example("\"1h\""),
+    SIGNING_KEY,
+    SIGNING_TOKEN,
+    VALIDITY,
     Setting::new(
         "users_file",
         Kind::Path,
@@ -49,13 +71,8 @@ pub static USERLIST: &Table = &[
     .example(
         "[{\"username\": \"bob\", \"password\": \"$2b$12$5zNdfZwo9qHHuPSGWbqWc.NN3DyLzrM.0Gz13NQ0LbsQC4Lj1Wt7q\", \"acls\": [\"puppet.*\"]}]",
     ),
-    Setting::new(
-        "allow_unsigned_logins",
-        Kind::Bool,
-        "Whether a name and a password alone are enough, as older clients send them. The token is then bound to no key: whoever has it can use it, where the signer has `allow_bearer_tokens`.",
-    )
-    .default("false")
-    .example("true"),
+    ALLOW_UNSIGNED,
+    FALLBACK,
 ];
 
 /// The settings of one user in `users` or `users_file`, for the manual; they are read by [`crate::userlist`] itself.
@@ -103,36 +120,46 @@ pub static USER: &Table = &[
     .example("{\"fleet_management\": true}"),
 ];
 
-/// The section, read to the end: the files that it names are too.
-pub(crate) struct Loaded {
-    pub(crate) source: Source,
-    pub(crate) users: Users,
-    /// The users file, as it was read.
-    pub(crate) users_file: Option<FileContent>,
+/// What is the same for every authenticator, read to the end: the files that it names are too.
+pub(crate) struct Issue {
     pub(crate) files: Files,
     pub(crate) minter: Minter,
     /// `signing_key`, and `signing_token` if there is one, as they were read.
     pub(crate) key_files: Vec<FileContent>,
     pub(crate) validity: Duration,
     pub(crate) allow_unsigned: bool,
-    pub(crate) throttle: Rules,
+    pub(crate) fallback: bool,
 }
 
-/// Reads the section. `None` when something is wrong: the document knows what.
-pub(crate) fn load(document: &Document, now: Timestamp) -> Option<Loaded> {
-    let before = document.problems().errors().len();
+/// The users of a `userlist`.
+pub(crate) struct LoadedUsers {
+    pub(crate) source: Source,
+    pub(crate) users: Users,
+    /// The users file, as it was read.
+    pub(crate) users_file: Option<FileContent>,
+}
+
+/// The section of an authenticator that the configuration asks for. `None` when it is not there: the document knows.
+pub(crate) fn section<'a>(
+    document: &'a Document,
+    key: &str,
+    name: &str,
+    table: &'static Table,
+) -> Option<Section<'a>> {
     let top = document.top();
-    let throttle = Rules::read(document);
-    let Some(section) = top.section(SECTION, USERLIST) else {
-        if !top.has(SECTION) {
-            top.problem(SECTION, "required with authenticator userlist");
-        }
-        return None;
-    };
-    let validity = validity(&section);
+    let section = top.section(key, table);
+    if section.is_none() && !top.has(key) {
+        top.problem(key, format!("required with authenticator {name}"));
+    }
+    section
+}
+
+/// Reads what is the same for every authenticator.
+pub(crate) fn issue(section: &Section<'_>, issuer: &'static str, now: Timestamp) -> Option<Issue> {
+    let validity = validity(section);
     let allow_unsigned = section.boolean("allow_unsigned_logins");
-    let keys = keys(&section, now);
-    let users = users(&section);
+    let fallback = section.boolean("fallback");
+    let keys = keys(section, issuer, now);
     if allow_unsigned && section.has("signing_token") {
         section.problem(
             "allow_unsigned_logins",
@@ -140,19 +167,14 @@ pub(crate) fn load(document: &Document, now: Timestamp) -> Option<Loaded> {
         );
     }
     let (files, minter, key_files) = keys?;
-    let (source, users, users_file) = users?;
-    let loaded = Loaded {
-        source,
-        users,
-        users_file,
+    Some(Issue {
         files,
         minter,
         key_files,
         validity: validity?,
         allow_unsigned,
-        throttle,
-    };
-    (document.problems().errors().len() == before).then_some(loaded)
+        fallback,
+    })
 }
 
 fn validity(section: &Section<'_>) -> Option<Duration> {
@@ -165,7 +187,11 @@ fn validity(section: &Section<'_>) -> Option<Duration> {
 }
 
 /// The key, and the right to sign with it.
-fn keys(section: &Section<'_>, now: Timestamp) -> Option<(Files, Minter, Vec<FileContent>)> {
+fn keys(
+    section: &Section<'_>,
+    issuer: &'static str,
+    now: Timestamp,
+) -> Option<(Files, Minter, Vec<FileContent>)> {
     section.require("signing_key");
     let contents = [
         section.secret_file("signing_key", KEY_WANTED),
@@ -174,7 +200,7 @@ fn keys(section: &Section<'_>, now: Timestamp) -> Option<(Files, Minter, Vec<Fil
     let files = Files {
         signing_key: section.path("signing_key")?,
         signing_token: section.path("signing_token"),
-        issuer: userlist::ISSUER,
+        issuer,
     };
     let expected = 1 + usize::from(files.signing_token.is_some());
     let contents: Vec<FileContent> = contents.into_iter().flatten().collect();
@@ -191,7 +217,7 @@ fn keys(section: &Section<'_>, now: Timestamp) -> Option<(Files, Minter, Vec<Fil
 }
 
 /// The users of the section and of the users file.
-fn users(section: &Section<'_>) -> Option<(Source, Users, Option<FileContent>)> {
+pub(crate) fn users(section: &Section<'_>) -> Option<LoadedUsers> {
     let inline = inline(section);
     let path = section.path("users_file");
     let content = section.file_up_to("users_file", "a JSON list of users", USERS_FILE_LIMIT);
@@ -220,7 +246,11 @@ fn users(section: &Section<'_>) -> Option<(Source, Users, Option<FileContent>)> 
     match outcome.users {
         Ok(users) => {
             warn_of(&users, section);
-            Some((source, users, content))
+            Some(LoadedUsers {
+                source,
+                users,
+                users_file: content,
+            })
         }
         Err(faults) => {
             faults.report(file, |key, text| section.problem(key, text));

@@ -167,6 +167,7 @@ pub(crate) fn door(authenticator: Arc<dyn Authenticator>, mint: Arc<Mint>) -> Do
         authenticator,
         mint,
         allow_unsigned: Arc::new(AtomicBool::new(false)),
+        fallback: Arc::new(AtomicBool::new(false)),
     }
 }
 

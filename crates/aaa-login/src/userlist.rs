@@ -147,6 +147,19 @@ impl Userlist {
     }
 }
 
+impl Userlist {
+    /// Whether it is the password of this name; takes the same time for a name that nobody has.
+    async fn check(&self, users: &Users, attempt: &Attempt<'_>) -> Result<bool, ApiError> {
+        let hash = users.hash_for(attempt.username, &self.seed).clone();
+        let password = attempt.password.clone();
+        self.pool
+            .run(move || hash.verify(password.expose().as_bytes()))
+            .await
+            .map_err(overloaded)?
+            .map_err(|error: HashError| ApiError::internal(error))
+    }
+}
+
 #[async_trait]
 impl Authenticator for Userlist {
     fn name(&self) -> &'static str {
@@ -155,21 +168,10 @@ impl Authenticator for Userlist {
 
     async fn authenticate(&self, attempt: &Attempt<'_>) -> Result<Verdict, ApiError> {
         if attempt.username.is_empty() || attempt.password.expose().is_empty() {
-            return Ok(Verdict::Refused(Refusal {
-                reason: Reason::NoCredentials,
-                advice: "a name and a password are needed".into(),
-                detail: "username or password is empty".into(),
-            }));
+            return Ok(Verdict::Refused(Refusal::no_credentials()));
         }
         let users = self.users.load_full();
-        let hash = users.hash_for(attempt.username, &self.seed).clone();
-        let password = attempt.password.clone();
-        let good = self
-            .pool
-            .run(move || hash.verify(password.expose().as_bytes()))
-            .await
-            .map_err(overloaded)?
-            .map_err(|error: HashError| ApiError::internal(error))?;
+        let good = self.check(&users, attempt).await?;
         Ok(match (users.get(attempt.username), good) {
             (Some(user), true) => Verdict::Known(Box::new(Identity {
                 caller: CallerId::new(format!("{PROVIDER}={}", attempt.username)),
@@ -178,6 +180,12 @@ impl Authenticator for Userlist {
             (Some(_), false) => Verdict::Refused(Refusal::credentials(Reason::WrongPassword)),
             (None, _) => Verdict::Unknown,
         })
+    }
+
+    async fn pretend(&self, attempt: &Attempt<'_>) {
+        let users = self.users.load_full();
+        // When it is overloaded, names that nobody has are turned away as early.
+        let _ = self.check(&users, attempt).await;
     }
 }
 

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use crate::authenticator::Rights;
 use crate::hash::{HashError, Kind, PasswordHash};
 
+pub(crate) use entry::is_action;
 pub(crate) use fault::{Fault, Faults, Origin};
-pub(crate) use policies::{Stamps, stamp};
+pub(crate) use policies::{Policies, Stamps, stamp};
 pub(crate) use read::{FileText, Reader};
 
 /// The longest name of a user, in bytes; what a request may hold.

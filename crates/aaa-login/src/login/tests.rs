@@ -213,25 +213,6 @@ async fn the_checks_come_in_the_order_of_the_specification() {
 }
 
 #[tokio::test]
-async fn nothing_is_asked_for_what_proves_nothing() {
-    let probe = Arc::new(Probe::new("probe", vec![]));
-    let site = Site::with(probe.clone());
-    let mut forged = signed("bob", "secret");
-    forged.username = "jill".to_owned();
-    for request in [forged, unsigned("bob", "secret"), LoginRequest::default()] {
-        assert!(answer(&site, &request).await.is_err());
-    }
-    for request in [
-        signed(&"x".repeat(257), "secret"),
-        signed("bob", &"x".repeat(1_025)),
-    ] {
-        let error = outcome(&site, &request).await.err().unwrap();
-        assert_eq!(error.cause(), Cause::Malformed);
-    }
-    assert_eq!(*probe.asked.lock().unwrap(), 0);
-}
-
-#[tokio::test]
 async fn a_name_and_a_password_alone_only_where_the_operator_says_so() {
     let site = Site::new(users());
     let refused = answer(&site, &unsigned("bob", "secret")).await.unwrap_err();
@@ -358,42 +339,6 @@ async fn an_ended_right_to_issue_gives_no_token() {
     assert!(site.records.records.lock().unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn authenticators_are_asked_in_order() {
-    let refuses = || {
-        Ok(Verdict::Refused(Refusal::credentials(
-            Reason::WrongPassword,
-        )))
-    };
-    let fails = || Err(ApiError::busy("away", Duration::from_secs(1)));
-    for (first, reaches_second, expected) in [
-        (
-            Probe::new("first", vec![Ok(Verdict::Unknown)]),
-            true,
-            Ok("up=bob"),
-        ),
-        (
-            Probe::new("first", vec![refuses()]),
-            false,
-            Err("Login failed | the name or the password is wrong"),
-        ),
-        (
-            Probe::new("first", vec![fails()]),
-            false,
-            Err("Service unavailable: away"),
-        ),
-    ] {
-        let mut site = Site::with(Arc::new(first));
-        let second = Arc::new(Probe::new("second", vec![Ok(known("bob"))]));
-        let door = door(second.clone(), mint(site.dir.path(), true));
-        site.login.doors.push(door);
-        let answer = answer(&site, &signed("bob", "secret")).await;
-        let caller = answer.map(|token| unverified::<ClientClaims>(&token).unwrap().callerid);
-        assert_eq!(caller.as_deref().map_err(String::as_str), expected);
-        assert_eq!(*second.asked.lock().unwrap() == 1, reaches_second);
-    }
-}
-
 #[test]
 fn everything_is_counted_by_the_names_that_dashboards_know() {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -486,97 +431,4 @@ fn a_name_in_the_log_cannot_play_with_the_terminal() {
     assert_eq!(printable(&"x".repeat(300)).len(), USERNAME_LIMIT);
 }
 
-fn known(name: &str) -> Verdict {
-    Verdict::Known(Box::new(Identity {
-        caller: CallerId::new(format!("up={name}")),
-        rights: crate::authenticator::Rights::default(),
-    }))
-}
-
-/// Says what it is told to say, and counts how often it is asked.
-struct Probe {
-    name: &'static str,
-    says: Mutex<Vec<Result<Verdict, ApiError>>>,
-    asked: Mutex<usize>,
-}
-
-impl Probe {
-    fn new(name: &'static str, says: Vec<Result<Verdict, ApiError>>) -> Self {
-        Self {
-            name,
-            says: Mutex::new(says),
-            asked: Mutex::new(0),
-        }
-    }
-}
-
-#[async_trait]
-impl Authenticator for Probe {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    async fn authenticate(&self, _: &Attempt<'_>) -> Result<Verdict, ApiError> {
-        *self.asked.lock().unwrap() += 1;
-        self.says.lock().unwrap().pop().unwrap()
-    }
-}
-
-#[tokio::test]
-async fn who_guesses_has_to_wait_and_hears_the_same_for_every_name() {
-    let site = Site::new(users());
-    for name in ["bob", "eve"] {
-        for _ in 0..5 {
-            assert_eq!(
-                answer(&site, &signed(name, "wrong")).await.unwrap_err(),
-                "Login failed | the name or the password is wrong"
-            );
-        }
-        // The right password would not help now.
-        let error = outcome(&site, &signed(name, "secret")).await.err().unwrap();
-        assert_eq!(error.cause(), Cause::TooManyRequests);
-        assert_eq!(error.retry_after_seconds(), Some(1));
-        assert_eq!(
-            error.detail(),
-            "too many logins failed; wait before you try again, and look that the password is right"
-        );
-        let records = site.records.records.lock().unwrap();
-        assert!(matches!(
-            &records.last().unwrap().outcome,
-            Outcome::Refused { detail, .. } if detail == "too many logins failed under this name or from this address"
-        ));
-    }
-    site.clock.set(NOW + 1);
-    assert!(answer(&site, &signed("bob", "secret")).await.is_ok());
-}
-
-#[tokio::test]
-async fn what_proves_no_key_is_held_against_nobody() {
-    let site = Site::new(users());
-    for _ in 0..60 {
-        let mut forged = signed("bob", "secret");
-        forged.password = Secret::new("guess".to_owned());
-        let refused = answer(&site, &forged).await.unwrap_err();
-        assert!(refused.contains("invalid sig"), "{refused}");
-    }
-    assert!(answer(&site, &signed("bob", "secret")).await.is_ok());
-}
-
-#[tokio::test]
-async fn an_overloaded_service_holds_nothing_against_anybody() {
-    struct Away;
-    #[async_trait]
-    impl Authenticator for Away {
-        fn name(&self) -> &'static str {
-            "away"
-        }
-        async fn authenticate(&self, _: &Attempt<'_>) -> Result<Verdict, ApiError> {
-            Err(ApiError::busy("away", RETRY))
-        }
-    }
-    let site = Site::with(Arc::new(Away));
-    for _ in 0..60 {
-        let error = outcome(&site, &signed("bob", "x")).await.err().unwrap();
-        assert_eq!(error.cause(), Cause::Busy);
-    }
-}
+mod doors;

@@ -3,6 +3,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::*;
+use crate::conformance::words;
 use crate::testing::{SECRET, read};
 
 const POLICY: &str = "package io.choria.aaasvc\nallow { input.agent == \"puppet\" }\n";
@@ -172,4 +173,25 @@ fn the_file_of_an_earlier_configuration_is_not_taken() {
     list.replace(source, Arc::into_inner(users).unwrap());
     list.file_changed(&read(&old)).unwrap();
     assert_eq!(names(&list, &["bob", "jill"]), [false, true]);
+}
+
+#[tokio::test]
+async fn it_conforms() {
+    let pool = Arc::new(HashPool::start(2).unwrap());
+    let users = serde_json::json!([
+        {"username": "bob", "password": SECRET},
+        {"username": "ünï", "password": SECRET}
+    ]);
+    crate::conformance::Fixture {
+        authenticator: crate::testing::userlist(users, pool),
+        provider: PROVIDER,
+        right: vec![
+            (words("bob", "secret"), "up=bob"),
+            (words("ünï", "secret"), "up=ünï"),
+        ],
+        wrong: vec![words("bob", "wrong"), words("ünï", "Secret")],
+        unknown: vec![words("Bob", "secret"), words("eve", "secret")],
+    }
+    .check()
+    .await;
 }

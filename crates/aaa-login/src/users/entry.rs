@@ -144,7 +144,7 @@ impl<'a> Entry<'a> {
 }
 
 /// Whether the `actionlist` authorizer can do something with an entry.
-fn is_action(entry: &str) -> bool {
+pub(crate) fn is_action(entry: &str) -> bool {
     entry == "*" || entry.split_once('.').is_some()
 }
 

@@ -14,7 +14,7 @@ const POLICY_LIMIT: u64 = 128 * 1024;
 
 /// What was read and compiled so far.
 #[derive(Default)]
-pub(super) struct Policies {
+pub(crate) struct Policies {
     checked: HashMap<Policy, Result<(), String>>,
     files: BTreeMap<PathBuf, Result<Policy, String>>,
     stamps: Stamps,
@@ -40,7 +40,7 @@ pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
 
 impl Policies {
     /// A policy that stands in the user's entry.
-    pub(super) fn inline(&mut self, text: &str) -> Result<Policy, String> {
+    pub(crate) fn inline(&mut self, text: &str) -> Result<Policy, String> {
         if text.len() as u64 > POLICY_LIMIT {
             return Err(format!(
                 "is larger than {POLICY_LIMIT} bytes and would not fit into a token"
@@ -56,7 +56,7 @@ impl Policies {
     }
 
     /// A policy that stands in a file.
-    pub(super) fn file(&mut self, path: &Path) -> Result<Policy, String> {
+    pub(crate) fn file(&mut self, path: &Path) -> Result<Policy, String> {
         if let Some(outcome) = self.files.get(path) {
             return outcome.clone();
         }
@@ -79,7 +79,7 @@ impl Policies {
     }
 
     /// The files that were asked for, whether they could be read or not.
-    pub(super) fn files(&self) -> Stamps {
+    pub(crate) fn files(&self) -> Stamps {
         self.stamps.clone()
     }
 }

@@ -126,7 +126,7 @@ pub static TOP: &[Setting] = &[
     Setting::new(
         "authenticator",
         Kind::Words,
-        "Who says that a password is right: `userlist`, `okta`.",
+        "Who says who somebody is: `userlist`, `okta`. Of several each is asked in turn, until one knows the user.",
     )
     .example("\"userlist\""),
     Setting::new(
@@ -140,7 +140,7 @@ pub static TOP: &[Setting] = &[
         Kind::Section,
         "Users and groups of an Okta tenant.",
     )
-    .example("{\"endpoint\": \"https://example.okta.com\"}"),
+    .example("{\"endpoint\": \"https://example.okta.com\", \"client_id\": \"0oa1gjh63g214q0Hq0g4\", \"acls\": {\"Operations\": [\"puppet.*\"]}}"),
     Setting::new(
         "login_throttle",
         Kind::Section,

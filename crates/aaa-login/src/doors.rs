@@ -1,0 +1,245 @@
+//! The authenticators that a configuration asks for: read, opened, followed, and taken over when it changes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aaa_service::config::{Document, FileContent, MAX_FILE_BYTES};
+use aaa_service::shell::Shell;
+use jiff::Timestamp;
+
+use crate::authenticator::Authenticator;
+use crate::login::Door;
+use crate::meter::Meter;
+use crate::mint::Mint;
+use crate::okta::{self, Okta};
+use crate::pool::HashPool;
+use crate::settings::{self, Issue, LoadedUsers};
+use crate::throttle::Rules;
+use crate::userlist::{self, Userlist};
+use crate::users::USERS_FILE_LIMIT;
+
+/// An authenticator that there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Userlist,
+    Okta,
+}
+
+impl Kind {
+    const ALL: [Self; 2] = [Self::Userlist, Self::Okta];
+
+    /// Its name in `authenticator`.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Userlist => userlist::NAME,
+            Self::Okta => okta::NAME,
+        }
+    }
+
+    /// The section with its settings.
+    pub(crate) const fn section(self) -> &'static str {
+        match self {
+            Self::Userlist => settings::SECTION,
+            Self::Okta => okta::SECTION,
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// The authenticators of the configuration, in the order in which they are asked. What is none goes to the document.
+pub(crate) fn chosen(document: &Document) -> Vec<Kind> {
+    let top = document.top();
+    let mut chosen = Vec::new();
+    for name in top.list("authenticator") {
+        match Kind::named(&name) {
+            Some(kind) if chosen.contains(&kind) => {
+                top.problem("authenticator", format!("{name} is there twice"));
+            }
+            Some(kind) => chosen.push(kind),
+            None => {
+                let known: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+                let text = format!("unknown; those that there are: {}", known.join(", "));
+                top.problem("authenticator", text);
+            }
+        }
+    }
+    chosen
+}
+
+/// Everything that logins are configured with.
+pub(crate) struct Loaded {
+    pub(crate) doors: Vec<LoadedDoor>,
+    pub(crate) throttle: Rules,
+}
+
+/// One authenticator's settings.
+pub(crate) struct LoadedDoor {
+    kind: Kind,
+    issue: Issue,
+    own: Own,
+}
+
+/// What only this kind of authenticator has.
+enum Own {
+    Userlist(Box<LoadedUsers>),
+    Okta(Box<okta::Settings>),
+}
+
+/// Reads all sections. `None` when something is wrong: the document knows what.
+pub(crate) fn load(document: &Document, kinds: &[Kind], now: Timestamp) -> Option<Loaded> {
+    let before = document.problems().errors().len();
+    let throttle = Rules::read(document);
+    let doors: Vec<_> = kinds
+        .iter()
+        .filter_map(|kind| kind.load(document, now))
+        .collect();
+    let good = document.problems().errors().len() == before && doors.len() == kinds.len();
+    good.then_some(Loaded { doors, throttle })
+}
+
+impl Kind {
+    fn load(self, document: &Document, now: Timestamp) -> Option<LoadedDoor> {
+        let (issue, own) = match self {
+            Self::Userlist => {
+                let section =
+                    settings::section(document, self.section(), self.name(), settings::USERLIST)?;
+                let issue = settings::issue(&section, userlist::ISSUER, now);
+                (
+                    issue,
+                    settings::users(&section).map(|own| Own::Userlist(Box::new(own))),
+                )
+            }
+            Self::Okta => {
+                let section = settings::section(document, self.section(), self.name(), okta::OKTA)?;
+                let issue = settings::issue(&section, okta::ISSUER, now);
+                (
+                    issue,
+                    okta::Settings::read(&section).map(|own| Own::Okta(Box::new(own))),
+                )
+            }
+        };
+        Some(LoadedDoor {
+            kind: self,
+            issue: issue?,
+            own: own?,
+        })
+    }
+}
+
+/// What authenticators are made with.
+pub(crate) struct Parts {
+    pub(crate) pool: Arc<HashPool>,
+    pub(crate) meter: Meter,
+}
+
+/// One authenticator that runs.
+#[derive(Clone)]
+pub(crate) struct Opened {
+    kind: Kind,
+    authenticator: Running,
+    pub(crate) mint: Arc<Mint>,
+    allow_unsigned: Arc<AtomicBool>,
+    fallback: Arc<AtomicBool>,
+}
+
+#[derive(Clone)]
+enum Running {
+    Userlist(Arc<Userlist>),
+    Okta(Arc<Okta>),
+}
+
+impl LoadedDoor {
+    /// Makes the authenticator, and follows the files that it was made from. `look` is called after its keys have changed.
+    pub(crate) fn open(
+        self,
+        shell: &mut Shell,
+        parts: &Parts,
+        look: impl Fn() + Send + 'static,
+    ) -> Opened {
+        let issue = self.issue;
+        let authenticator = match self.own {
+            Own::Userlist(own) => Running::userlist(shell, parts, *own),
+            Own::Okta(own) => Running::Okta(Arc::new(Okta::new(
+                *own,
+                shell.clock(),
+                parts.meter.clone(),
+            ))),
+        };
+        let mint = Arc::new(Mint::new(issue.files, issue.minter, issue.validity));
+        let keys: Vec<&FileContent> = issue.key_files.iter().collect();
+        let (changed, clock) = (Arc::clone(&mint), shell.clock());
+        shell.follow_all("signing_key", &keys, MAX_FILE_BYTES, move |contents| {
+            let outcome = changed.files_changed(contents, clock.now());
+            look();
+            outcome
+        });
+        Opened {
+            kind: self.kind,
+            authenticator,
+            mint,
+            allow_unsigned: Arc::new(AtomicBool::new(issue.allow_unsigned)),
+            fallback: Arc::new(AtomicBool::new(issue.fallback)),
+        }
+    }
+}
+
+impl Running {
+    fn userlist(shell: &mut Shell, parts: &Parts, own: LoadedUsers) -> Self {
+        let (pool, meter) = (Arc::clone(&parts.pool), parts.meter.clone());
+        let userlist = Arc::new(Userlist::new(own.source, own.users, pool, meter));
+        if let Some(file) = &own.users_file {
+            let userlist = Arc::clone(&userlist);
+            shell.follow("users_file", file, USERS_FILE_LIMIT, move |content| {
+                userlist.file_changed(content)
+            });
+        }
+        Self::Userlist(userlist)
+    }
+}
+
+impl Opened {
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn door(&self) -> Door {
+        let authenticator: Arc<dyn Authenticator> = match &self.authenticator {
+            Running::Userlist(userlist) => Arc::clone(userlist) as _,
+            Running::Okta(okta) => Arc::clone(okta) as _,
+        };
+        Door {
+            authenticator,
+            mint: Arc::clone(&self.mint),
+            allow_unsigned: Arc::clone(&self.allow_unsigned),
+            fallback: Arc::clone(&self.fallback),
+        }
+    }
+
+    /// Takes over other settings of the same kind, that were read already.
+    pub(crate) fn replace(&self, loaded: LoadedDoor) {
+        match (&self.authenticator, loaded.own) {
+            (Running::Userlist(userlist), Own::Userlist(own)) => {
+                userlist.replace(own.source, own.users);
+            }
+            (Running::Okta(okta), Own::Okta(own)) => okta.replace(*own),
+            // Whoever calls this has compared the kinds.
+            _ => return,
+        }
+        let issue = loaded.issue;
+        self.mint.replace(issue.files, issue.minter, issue.validity);
+        self.allow_unsigned
+            .store(issue.allow_unsigned, Ordering::Relaxed);
+        self.fallback.store(issue.fallback, Ordering::Relaxed);
+    }
+
+    /// Looks at the policy files, which nobody tells of. An error says why a changed one cannot be taken.
+    pub(crate) fn look_at_policies(&self) -> Result<(), String> {
+        match &self.authenticator {
+            Running::Userlist(userlist) => userlist.look_at_policies().map(drop),
+            Running::Okta(okta) => okta.look_at_policies(),
+        }
+    }
+}
