@@ -29,4 +29,5 @@ pub mod network;
 pub mod request;
 pub mod secret;
 pub mod secure_request;
+pub mod stars;
 pub mod token;

@@ -3,6 +3,8 @@
 //! They are used only where a match takes something away, so the case of ASCII letters does not matter: nobody escapes a rule by
 //! spelling a name otherwise.
 
+use aaa_core::stars;
+
 /// The longest pattern, in bytes.
 const LONGEST: usize = 256;
 
@@ -10,8 +12,8 @@ const LONGEST: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
-    /// The text in small letters, between its stars.
-    parts: Vec<String>,
+    /// The text in small letters.
+    small: String,
 }
 
 impl Pattern {
@@ -20,10 +22,9 @@ impl Pattern {
         if text.is_empty() || text.len() > LONGEST || text.contains(char::is_control) {
             return None;
         }
-        let parts = text.to_ascii_lowercase();
         Some(Self {
             text: text.to_owned(),
-            parts: parts.split('*').map(str::to_owned).collect(),
+            small: text.to_ascii_lowercase(),
         })
     }
 
@@ -34,26 +35,7 @@ impl Pattern {
 
     /// Whether a text is one of those that are meant.
     pub fn matches(&self, text: &str) -> bool {
-        let text = text.to_ascii_lowercase();
-        let (first, rest) = match self.parts.as_slice() {
-            [] => return false,
-            [whole] => return *whole == text,
-            [first, rest @ ..] => (first, rest),
-        };
-        let Some((last, middle)) = rest.split_last() else {
-            return false;
-        };
-        let Some(mut left) = text.strip_prefix(first.as_str()) else {
-            return false;
-        };
-        // What stands between two stars is best taken where it stands first: that leaves most to the others.
-        for part in middle {
-            let Some((_, after)) = left.split_once(part.as_str()) else {
-                return false;
-            };
-            left = after;
-        }
-        left.ends_with(last.as_str())
+        stars::fit(&self.small, &text.to_ascii_lowercase())
     }
 }
 
