@@ -304,8 +304,8 @@ pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 /// Answers hold tokens: nobody on the way keeps them.
 pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// An error with all that caused it, in one line.
-struct Chain<'a>(&'a (dyn Error + 'static));
+/// An error with all that caused it, in one line: for logs.
+pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aws_lc_rs::{digest, hmac};
+use aws_lc_rs::{hmac, rand};
 
 /// The name of the codes.
 pub const ALGORITHM: &str = "hmac-sha256";
@@ -105,11 +105,8 @@ impl Chain {
     /// A chain without a record yet.
     pub(crate) fn new(key: ChainKey) -> Self {
         let mut random = [0_u8; 16];
-        // Without randomness the name is that of the process; a second run of that name is seen as such.
-        if aws_lc_rs::rand::fill(&mut random).is_err() {
-            let id = digest::digest(&digest::SHA256, &std::process::id().to_be_bytes());
-            random.copy_from_slice(id.as_ref().get(..16).unwrap_or(&[0; 16]));
-        }
+        // Without random numbers all runs have one name, and are seen to be more than one.
+        let _ = rand::fill(&mut random);
         Self {
             key,
             run: hex::encode(random),
@@ -150,33 +147,24 @@ impl Chain {
         let mut end = self.end();
         end.told_after = end.number;
         self.gaps.store(true, Ordering::Relaxed);
-        let at = end.unkept.partition_point(|(_, to)| *to < number);
-        let next = end.unkept.get(at).copied();
-        let joins_next = next.is_some_and(|(from, _)| from == number + 1);
-        let before = at
-            .checked_sub(1)
-            .filter(|i| end.unkept.get(*i).is_some_and(|(_, to)| to + 1 == number));
-        match before {
-            Some(i) => {
-                let to = next.filter(|_| joins_next).map_or(number, |(_, to)| to);
-                if let Some(gap) = end.unkept.get_mut(i) {
-                    gap.1 = to;
-                }
-                if joins_next {
-                    end.unkept.remove(at);
-                }
+        let mut gaps = end.unkept.clone();
+        gaps.push((number, number));
+        gaps.sort_unstable();
+        gaps.dedup_by(|next, gap| {
+            let joins = next.0 <= gap.1 + 1;
+            if joins {
+                gap.1 = gap.1.max(next.1);
             }
-            None if joins_next => {
-                if let Some(gap) = end.unkept.get_mut(at) {
-                    gap.0 = number;
-                }
-            }
-            None if end.unkept.len() < MOST_GAPS => end.unkept.insert(at, (number, number)),
+            joins
+        });
+        if gaps.len() <= MOST_GAPS {
+            end.unkept = gaps;
+        } else {
             // Untold, it is a gap that nobody explains: the safe side.
-            None => tracing::warn!(
+            tracing::warn!(
                 number,
                 "a record that is not kept leaves a gap in its chain"
-            ),
+            );
         }
     }
 

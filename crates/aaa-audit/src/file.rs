@@ -62,7 +62,7 @@ impl Sink for FileSink {
             return Ok(Stored::NotCarried);
         };
         let outcome = self.writer.write(&written.line).await;
-        self.scribe.settle(written.number(), outcome.is_ok());
+        self.scribe.settle(written.number, outcome.is_ok());
         outcome.map(|()| Stored::Kept)
     }
 

@@ -21,8 +21,8 @@ impl Default for Scribe {
 pub(crate) struct Written {
     /// One line, with its line end.
     pub(crate) line: Vec<u8>,
-    /// Its number in the chain.
-    number: Option<u64>,
+    /// Its number in the chain: what to [settle](Scribe::settle).
+    pub(crate) number: Option<u64>,
 }
 
 impl Scribe {
@@ -61,12 +61,5 @@ impl Scribe {
                 chain.not_kept(number);
             }
         }
-    }
-}
-
-impl Written {
-    /// What to [settle](Scribe::settle).
-    pub(crate) fn number(&self) -> Option<u64> {
-        self.number
     }
 }

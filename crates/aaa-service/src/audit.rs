@@ -284,8 +284,9 @@ fn logfile(document: &Document, top: &Section<'_>, checking: bool) -> Option<Aud
         );
         return None;
     };
-    let scribe = scribe(&section)?;
-    let options = options(&section)?;
+    // Both are read before anything is given up, so that all that is wrong is said at once.
+    let (scribe, options) = (scribe(&section), options(&section));
+    let (scribe, options) = (scribe?, options?);
     let sink: Result<Arc<dyn Sink>, OpenError> = if checking {
         options.probe().map(|()| Arc::new(LogSink) as _)
     } else {

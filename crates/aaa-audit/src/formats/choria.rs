@@ -17,10 +17,10 @@ pub(super) fn write(out: &mut String, record: &Record) {
     match &record.subject {
         Subject::Sign(request) => {
             start(out, request.id(), request.time().as_second());
-            member(out, "caller", caller(record));
-            member(out, "sender", request.sender());
-            member(out, "agent", request.agent());
-            member(out, "action", record.action_of(request));
+            json::member(out, "caller", caller(record));
+            json::member(out, "sender", request.sender());
+            json::member(out, "agent", request.agent());
+            json::member(out, "action", record.action_of(request));
             match request.body() {
                 Body::Plain => data(out, "null"),
                 Body::Rpc { data: inputs, .. } => data(out, &inputs.to_string()),
@@ -42,10 +42,10 @@ pub(super) fn write(out: &mut String, record: &Record) {
         Subject::Login { .. } => "login",
         Subject::Sign(_) | Subject::Unreadable { .. } => "sign",
     };
-    member(out, "kind", kind);
-    member(out, "decision", action(record));
+    json::member(out, "kind", kind);
+    json::member(out, "decision", action(record));
     if let Some(reason) = reason(record) {
-        member(out, "reason", reason);
+        json::member(out, "reason", reason);
     }
     out.push('}');
 }
@@ -53,20 +53,15 @@ pub(super) fn write(out: &mut String, record: &Record) {
 /// The members of what is no request.
 fn bare(out: &mut String, record: &Record, (agent, action): (&str, &str)) {
     start(out, &record.exchange.id, record.time.as_second());
-    member(out, "caller", caller(record));
-    member(out, "sender", "");
-    member(out, "agent", agent);
-    member(out, "action", action);
+    json::member(out, "caller", caller(record));
+    json::member(out, "sender", "");
+    json::member(out, "agent", agent);
+    json::member(out, "action", action);
 }
 
 fn start(out: &mut String, id: &str, time: i64) {
-    member(out, "request_id", id);
+    json::member(out, "request_id", id);
     let _infallible = write!(out, ",\"request_time\":{time}");
-}
-
-fn member(out: &mut String, name: &str, value: &str) {
-    let _infallible = write!(out, ",\"{name}\":");
-    json::string(out, value);
 }
 
 fn data(out: &mut String, json: &str) {

@@ -28,6 +28,12 @@ pub(super) fn string(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// Appends a member that is not the first of its object, and a text. The name needs no escape.
+pub(super) fn member(out: &mut String, name: &str, value: &str) {
+    let _infallible = write!(out, ",\"{name}\":");
+    string(out, value);
+}
+
 /// Whether a byte of UTF-8 is a whole character that needs no escape in a JSON string.
 fn stands(byte: u8) -> bool {
     // Printable ASCII but for `"`, `&`, `<`, `>` and `\`.

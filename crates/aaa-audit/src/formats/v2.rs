@@ -23,20 +23,20 @@ pub(super) fn write(out: &mut String, record: &Record, instance: &str, redaction
     json::string(out, &record.id);
     let stamp = record.time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ");
     let _infallible = write!(out, ",\"time\":\"{stamp}\"");
-    member(out, "site", &record.site);
-    member(out, "instance", instance);
-    member(out, "front", record.exchange.front.label());
+    json::member(out, "site", &record.site);
+    json::member(out, "instance", instance);
+    json::member(out, "front", record.exchange.front.label());
     let kind = match &record.subject {
         Subject::Login { .. } => "login",
         Subject::Sign(_) | Subject::Unreadable { .. } => "sign",
     };
-    member(out, "kind", kind);
-    member(out, "exchange", &record.exchange.id);
+    json::member(out, "kind", kind);
+    json::member(out, "exchange", &record.exchange.id);
     optional(out, "trace", record.exchange.trace.as_deref());
     optional(out, "caller", record.caller.as_ref().map(CallerId::as_str));
     match &record.subject {
-        Subject::Sign(request) => member(out, "claimed", request.claimed_caller()),
-        Subject::Login { username: name } => member(out, "claimed", &username(name)),
+        Subject::Sign(request) => json::member(out, "claimed", request.claimed_caller()),
+        Subject::Login { username: name } => json::member(out, "claimed", &username(name)),
         Subject::Unreadable { .. } => out.push_str(",\"claimed\":null"),
     }
     optional(out, "token", record.token.as_deref());
@@ -49,16 +49,16 @@ pub(super) fn write(out: &mut String, record: &Record, instance: &str, redaction
     }
     match &record.outcome {
         Outcome::Allowed { rule } => {
-            member(out, "decision", "allow");
-            member(out, "rule", rule);
+            json::member(out, "decision", "allow");
+            json::member(out, "rule", rule);
         }
         Outcome::Refused { reason, detail } => {
-            member(out, "decision", "deny");
-            member(out, "reason", reason.as_str());
-            member(out, "detail", detail);
+            json::member(out, "decision", "deny");
+            json::member(out, "reason", reason.as_str());
+            json::member(out, "detail", detail);
         }
     }
-    member(out, "outcome", record.effect.as_str());
+    json::member(out, "outcome", record.effect.as_str());
     let _infallible = write!(out, ",\"latency_us\":{}", record.latency.as_micros());
 }
 
@@ -70,13 +70,13 @@ fn request(out: &mut String, record: &Record, request: &Request, redaction: &Red
         Version::V2 => 2,
     };
     let _infallible = write!(out, ",\"version\":{version}");
-    member(out, "sender", request.sender());
-    member(out, "collective", request.collective());
-    member(out, "agent", request.agent());
-    member(out, "action", record.action_of(request));
+    json::member(out, "sender", request.sender());
+    json::member(out, "collective", request.collective());
+    json::member(out, "agent", request.agent());
+    json::member(out, "action", record.action_of(request));
     if record.action.is_some() {
         // A Puppet Task: decided is leave for it, asked for was to run it.
-        member(out, "requested_action", request.action());
+        json::member(out, "requested_action", request.action());
     }
     let stamp = request.time().strftime("%Y-%m-%dT%H:%M:%S%.6fZ");
     let _infallible = write!(out, ",\"time\":\"{stamp}\",\"ttl\":{}", request.ttl());
@@ -169,15 +169,10 @@ fn inputs(out: &mut String, request: &Request, data: &Value, redaction: &Redacti
     out.push('}');
 }
 
-fn member(out: &mut String, name: &str, value: &str) {
-    let _infallible = write!(out, ",\"{name}\":");
-    json::string(out, value);
-}
-
 /// A member that is always there, as readers ask for it whether or not it is known.
 fn optional(out: &mut String, name: &str, value: Option<&str>) {
     match value {
-        Some(value) => member(out, name, value),
+        Some(value) => json::member(out, name, value),
         None => {
             let _infallible = write!(out, ",\"{name}\":null");
         }

@@ -80,7 +80,7 @@ impl Sink for StreamSink {
         let Some(mut written) = self.scribe.write(record) else {
             return Ok(Stored::NotCarried);
         };
-        let number = written.number();
+        let number = written.number;
         // A message needs no line end.
         written.line.pop();
         let entry = Entry {

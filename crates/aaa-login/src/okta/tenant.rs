@@ -1,11 +1,11 @@
 //! The calls to a tenant: pooled connections, limits on time and size, one more try where that is safe.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use aaa_api::client::{Trust, client_config};
+use aaa_api::error::Chain;
 use aaa_core::clock::SharedClock;
 use aaa_core::duration;
 use aaa_core::secret::Secret;
@@ -520,20 +520,5 @@ struct Wiped(Zeroizing<Vec<u8>>);
 impl AsRef<[u8]> for Wiped {
     fn as_ref(&self) -> &[u8] {
         &self.0
-    }
-}
-
-/// An error with all that caused it, in one line.
-struct Chain<'a>(&'a (dyn std::error::Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        while let Some(error) = next {
-            write!(f, ": {error}")?;
-            next = error.source();
-        }
-        Ok(())
     }
 }

@@ -80,12 +80,11 @@ pub(super) fn build(
     delivery: Delivery,
     health: Health,
 ) -> Option<(Auditor, Option<Arc<StreamSink>>)> {
-    section.require("servers");
-    let servers = servers(section);
     let topic = section.required_string("topic");
-    let (login, tls) = (login(section), tls(section));
-    let stream = wanted(section, topic.clone().unwrap_or_default());
-    let scribe = scribe(section)?;
+    let shown = topic.as_deref().unwrap_or_default();
+    let connection = connection(section, format!("aaa {} {shown}", given.site));
+    let stream = wanted(section, shown.to_owned());
+    let scribe = scribe(section);
     let seconds = |key: &str, default| {
         section
             .duration(key)
@@ -99,7 +98,7 @@ pub(super) fn build(
         );
     }
     let spool = spool(section, delivery, given.checking);
-    let (topic, login, tls) = (topic?, login?, tls?);
+    let (_, connection, scribe) = (topic?, connection?, scribe?);
     let auditor = |sink| Auditor {
         sink,
         delivery,
@@ -110,13 +109,7 @@ pub(super) fn build(
     }
     let options = StreamOptions {
         site: given.site.to_owned(),
-        connection: Connection {
-            servers,
-            login,
-            tls,
-            name: format!("aaa {} {topic}", given.site),
-            on_state: None,
-        },
+        connection,
         stream,
         spool,
         ack_timeout,
@@ -128,20 +121,26 @@ pub(super) fn build(
 
 /// Where a section keeps its records.
 pub(super) fn kept(section: &Section<'_>) -> Option<Kept> {
-    section.require("servers");
-    let servers = servers(section);
     let topic = section.string("topic").unwrap_or_default();
     let name = wanted(section, topic.clone()).name;
     Some(Kept::Stream {
-        connection: Connection {
-            servers,
-            login: login(section)?,
-            tls: tls(section)?,
-            name: "aaa audit".to_owned(),
-            on_state: None,
-        },
+        connection: connection(section, "aaa audit".to_owned())?,
         name,
         topic,
+    })
+}
+
+/// How the server is reached, under a name that it lists.
+fn connection(section: &Section<'_>, name: String) -> Option<Connection> {
+    section.require("servers");
+    let servers = servers(section);
+    let (login, tls) = (login(section), tls(section));
+    Some(Connection {
+        servers,
+        login: login?,
+        tls: tls?,
+        name,
+        on_state: None,
     })
 }
 
