@@ -38,6 +38,15 @@ pub struct Line {
     pub arrived: Option<Timestamp>,
 }
 
+/// What somebody who reads hears of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// A line.
+    Line(Line),
+    /// All that was there has been read; lines after this are new.
+    CaughtUp,
+}
+
 /// A record, as far as its format tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {

@@ -1,6 +1,6 @@
 //! Files of people: read with a limit, written whole or not at all.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::io::{self, IsTerminal, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -155,10 +155,9 @@ pub(crate) fn remove(path: &Path) -> Result<bool, Failure> {
     }
 }
 
-/// What makes a file the one it is, whatever it is called; nothing when there is none.
-pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
-    let there = path.metadata().ok()?;
-    Some((there.dev(), there.ino()))
+/// What makes a file the one it is, whatever it is called.
+pub(crate) fn identity(there: &Metadata) -> (u64, u64) {
+    (there.dev(), there.ino())
 }
 
 /// The home directory, if the environment has one.

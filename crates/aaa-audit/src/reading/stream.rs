@@ -10,7 +10,7 @@ use async_nats::jetstream::{self, Message};
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 
-use super::Line;
+use super::{Line, Next};
 use crate::nats::Connection;
 
 /// How long the server may take to say something.
@@ -57,8 +57,8 @@ impl StreamReader {
         Ok(Self { stream })
     }
 
-    /// Gives every record to `each`, in the stream's order, from those that arrived at a time on; goes on with what comes when it is
-    /// followed, and otherwise ends with the last that there is, or when `each` has enough.
+    /// Gives every record to `each`, in the stream's order, from those that arrived at a time on, and says when there are no more. When it
+    /// is followed it goes on with those that come, and otherwise ends there; or when `each` has enough.
     ///
     /// # Errors
     /// When the server does not give them.
@@ -66,7 +66,7 @@ impl StreamReader {
         &self,
         since: Option<Timestamp>,
         follow: bool,
-        mut each: impl FnMut(Line) -> ControlFlow<()>,
+        mut each: impl FnMut(Next) -> ControlFlow<()>,
     ) -> Result<(), String> {
         let deliver_policy = match since {
             None => DeliverPolicy::All,
@@ -79,16 +79,22 @@ impl StreamReader {
             ..OrderedConfig::default()
         };
         let consumer = self.stream.create_consumer(config).await.map_err(words)?;
-        if !follow && consumer.cached_info().num_pending == 0 {
+        let mut caught_up = consumer.cached_info().num_pending == 0;
+        if caught_up && (each(Next::CaughtUp).is_break() || !follow) {
             return Ok(());
         }
         let mut messages = consumer.messages().await.map_err(words)?;
         while let Some(message) = messages.next().await {
             let message = message.map_err(words)?;
             let pending = message.info().map_err(words)?.pending;
-            let enough = each(line(&message)).is_break();
-            if enough || (!follow && pending == 0) {
+            if each(Next::Line(line(&message))).is_break() {
                 break;
+            }
+            if pending == 0 && !std::mem::replace(&mut caught_up, true) {
+                let enough = each(Next::CaughtUp).is_break();
+                if enough || !follow {
+                    break;
+                }
             }
         }
         Ok(())

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use aaa_audit::chain::ChainKey;
 use aaa_audit::formats::{Format, Formatter};
-use aaa_audit::reading::{Entry, Field, Finding, Line, Pattern, RunReport, Selection, Verifier};
+use aaa_audit::reading::{
+    Entry, Field, Finding, Line, Next, Pattern, RunReport, Selection, Verifier,
+};
 use aaa_audit::{Scribe, Sink as _};
 use aaa_core::audit::Subject;
 use aaa_core::decision::Reason;
@@ -309,12 +311,16 @@ mod of_a_stream {
             .await
             .unwrap();
         let read = async |since| {
-            let mut lines = Vec::new();
-            let each = |line| {
-                lines.push(line);
+            let (mut lines, mut caught_up) = (Vec::new(), 0);
+            let each = |next| {
+                match next {
+                    Next::Line(line) => lines.push(line),
+                    Next::CaughtUp => caught_up += 1,
+                }
                 ControlFlow::Continue(())
             };
             reader.read(since, false, each).await.unwrap();
+            assert_eq!(caught_up, 1);
             lines
         };
         assert_eq!(read(None).await, []);

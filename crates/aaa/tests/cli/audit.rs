@@ -1,5 +1,9 @@
 //! What is on record, as people read it: from files, and from a stream.
 
+use std::fs::OpenOptions;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
+
 use aaa_testing::nats::{self, NatsServer};
 use serde_json::{Value, json};
 
@@ -96,6 +100,44 @@ fn records_are_shown_counted_and_verified() {
     ] {
         assert!(found.contains(words), "{words} is not in {found}");
     }
+}
+
+#[test]
+fn a_file_is_followed_through_a_rotation_and_nothing_is_shown_twice() {
+    let record = |caller: &str| {
+        format!(
+            r#"{{"action":"allow","auditor":"logfile","caller":"{caller}","level":"info","msg":"{{}}","site":"home","time":"2026-11-22T11:22:36Z"}}"#
+        ) + "\n"
+    };
+    let home = Home::new();
+    home.write("audit.log", &(record("up=one") + &record("up=two")));
+    let mut child = home
+        .command(&["audit", "tail", "--follow", "-n", "1", "audit.log"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut shown = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || {
+        let line: Value = serde_json::from_str(&shown.next().unwrap().unwrap()).unwrap();
+        line["caller"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(next(), "up=two");
+    let append = |text: &str| {
+        let file = OpenOptions::new().append(true).open(home.path("audit.log"));
+        file.unwrap().write_all(text.as_bytes()).unwrap();
+    };
+    append(&record("up=three"));
+    assert_eq!(next(), "up=three");
+    // What is written before the file is moved away is shown, and then the new one from its first line on.
+    append(&record("up=four"));
+    std::fs::rename(home.path("audit.log"), home.path("audit.log.1")).unwrap();
+    home.write("audit.log", &record("up=five"));
+    assert_eq!(
+        (next(), next()),
+        ("up=four".to_owned(), "up=five".to_owned())
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

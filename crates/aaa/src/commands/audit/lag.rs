@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use aaa_audit::reading::{Entry, Line};
@@ -66,9 +65,8 @@ pub(super) async fn run(args: &Args) -> Result<Exit, Failure> {
                 site.delay = delay;
             }
         }
-        ControlFlow::Continue(())
     };
-    source.read(Some(since), false, &mut each).await?;
+    source.read(Some(since), &mut each).await?;
     let sources = match &source {
         Source::Stream(reader) => reader.lags().await.map_err(Failure::failed)?,
         Source::Files(_) => Vec::new(),

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
-use std::ops::ControlFlow;
 
 use aaa_audit::reading::{Entry, Field, Line, Once};
 use aaa_core::clock::{Clock as _, SystemClock};
@@ -44,18 +43,15 @@ pub(super) async fn run(args: &Args) -> Result<Exit, Failure> {
     let source = args.source.open().await?;
     let mut once = Once::default();
     let mut counts: BTreeMap<Vec<String>, u64> = BTreeMap::new();
-    let mut each = |line: Line| {
-        match Entry::read(&line) {
-            Err(error) => source::warn(&line, &error),
-            Ok(entry) if selection.has(&entry) && once.is_first(entry.id.as_deref()) => {
-                let values = fields.iter().map(|field| entry.field(*field).into_owned());
-                *counts.entry(values.collect()).or_default() += 1;
-            }
-            Ok(_) => {}
+    let mut each = |line: Line| match Entry::read(&line) {
+        Err(error) => source::warn(&line, &error),
+        Ok(entry) if selection.has(&entry) && once.is_first(entry.id.as_deref()) => {
+            let values = fields.iter().map(|field| entry.field(*field).into_owned());
+            *counts.entry(values.collect()).or_default() += 1;
         }
-        ControlFlow::Continue(())
+        Ok(_) => {}
     };
-    source.read(selection.since, false, &mut each).await?;
+    source.read(selection.since, &mut each).await?;
     let mut counts: Vec<(Vec<String>, u64)> = counts.into_iter().collect();
     // Times in their order, everything else by how much there is.
     let times = fields

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aaa_audit::reading::{LONGEST_LINE, Line, StreamReader};
+use aaa_audit::reading::{LONGEST_LINE, Line, Next, StreamReader};
 use aaa_service::audit::Kept;
 use aaa_service::config::Document;
 use jiff::Timestamp;
@@ -130,91 +130,170 @@ impl SourceArgs {
 }
 
 impl Source {
-    /// Gives every line to `each`, from those that arrived at a time on where that is known, until it has enough.
+    /// Gives every line to `each`, from those that arrived at a time on where that is known.
     pub(super) async fn read(
         &self,
         since: Option<Timestamp>,
-        follow: bool,
-        each: &mut dyn FnMut(Line) -> ControlFlow<()>,
+        each: &mut dyn FnMut(Line),
     ) -> Result<(), Failure> {
-        match self {
-            Self::Stream(reader) => reader
-                .read(since, follow, each)
-                .await
-                .map_err(Failure::failed),
-            Self::Files(files) => {
-                for file in files {
-                    let followed = follow && files.len() == 1 && file.as_os_str() != "-";
-                    if read_file(file, followed, each).await?.is_break() {
-                        break;
-                    }
-                }
-                Ok(())
+        let mut all = |next| {
+            if let Next::Line(line) = next {
+                each(line);
             }
+            ControlFlow::Continue(())
+        };
+        self.walk(since, false, &mut all).await
+    }
+
+    /// The same, but says when it has come to the end; when it is followed it then goes on with what comes. Several files, and standard
+    /// input, are not followed.
+    pub(super) async fn walk(
+        &self,
+        since: Option<Timestamp>,
+        follow: bool,
+        each: &mut dyn FnMut(Next) -> ControlFlow<()>,
+    ) -> Result<(), Failure> {
+        let files = match self {
+            Self::Stream(reader) => {
+                let read = reader.read(since, follow, each).await;
+                return read.map_err(Failure::failed);
+            }
+            Self::Files(files) => files,
+        };
+        let mut last = None;
+        for path in files {
+            let mut file = Followed::open(path)?;
+            if file.rest(each)?.is_break() {
+                return Ok(());
+            }
+            last = Some(file);
+        }
+        if each(Next::CaughtUp).is_break() || !follow {
+            return Ok(());
+        }
+        match (last, files.as_slice()) {
+            (Some(file), [path]) if path.as_os_str() != "-" => file.follow(each).await,
+            _ => Ok(()),
         }
     }
 }
 
-async fn read_file(
-    path: &Path,
-    follow: bool,
-    each: &mut dyn FnMut(Line) -> ControlFlow<()>,
-) -> Result<ControlFlow<()>, Failure> {
-    let fail = |error: &io::Error| Failure::file("read", path, error).with(Exit::Usage);
-    let open = || -> io::Result<Box<dyn BufRead>> {
-        Ok(if path.as_os_str() == "-" {
-            Box::new(BufReader::new(io::stdin()))
+/// A file that is read line by line.
+struct Followed<'a> {
+    path: &'a Path,
+    name: String,
+    reader: Box<dyn BufRead>,
+    /// Which file it is, under whatever name.
+    identity: Option<(u64, u64)>,
+    /// The number of the last line.
+    number: u64,
+    /// A line that has begun.
+    begun: Vec<u8>,
+}
+
+impl<'a> Followed<'a> {
+    fn open(path: &'a Path) -> Result<Self, Failure> {
+        let fail = |error: io::Error| Failure::file("read", path, &error).with(Exit::Usage);
+        let (name, reader, identity): (_, Box<dyn BufRead>, _) = if path.as_os_str() == "-" {
+            let input = BufReader::new(io::stdin());
+            ("standard input".to_owned(), Box::new(input), None)
         } else {
-            Box::new(BufReader::new(File::open(path)?))
+            let file = File::open(path).map_err(fail)?;
+            // Not of the path, under which there may be another one by now.
+            let identity = files::identity(&file.metadata().map_err(fail)?);
+            let name = path.display().to_string();
+            (name, Box::new(BufReader::new(file)), Some(identity))
+        };
+        Ok(Self {
+            path,
+            name,
+            reader,
+            identity,
+            number: 0,
+            begun: Vec::new(),
         })
-    };
-    let name = if path.as_os_str() == "-" {
-        "standard input".to_owned()
-    } else {
-        path.display().to_string()
-    };
-    let mut reader = open().map_err(|error| fail(&error))?;
-    let mut inode = files::identity(path);
-    let mut number = 0_u64;
-    let mut bytes = Vec::new();
-    loop {
-        let room = LONGEST_LINE.saturating_sub(bytes.len()) as u64;
-        let taken = reader.by_ref().take(room).read_until(b'\n', &mut bytes);
-        taken.map_err(|error| fail(&error))?;
-        let whole = bytes.ends_with(b"\n");
-        if !whole && bytes.len() >= LONGEST_LINE {
-            let text = format!(
-                "{name}:{}: a line of more than {LONGEST_LINE} bytes",
-                number + 1
-            );
-            return Err(Failure::failed(text));
+    }
+
+    /// The lines from here to the end, the last also without its end.
+    fn rest(
+        &mut self,
+        each: &mut dyn FnMut(Next) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Failure> {
+        if self.lines(each)?.is_break() {
+            return Ok(ControlFlow::Break(()));
         }
-        if whole || (!follow && !bytes.is_empty()) {
-            number += 1;
-            let end = bytes.trim_ascii_end().len();
-            bytes.truncate(end);
-            let line = Line {
-                bytes: std::mem::take(&mut bytes),
-                place: format!("{name}:{number}"),
-                id: None,
-                arrived: None,
-            };
-            if !line.bytes.is_empty() && each(line).is_break() {
-                return Ok(ControlFlow::Break(()));
+        Ok(self.give(each))
+    }
+
+    /// The whole lines from here to the end.
+    fn lines(
+        &mut self,
+        each: &mut dyn FnMut(Next) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Failure> {
+        loop {
+            let room = LONGEST_LINE.saturating_sub(self.begun.len()) as u64;
+            let taken = self
+                .reader
+                .by_ref()
+                .take(room)
+                .read_until(b'\n', &mut self.begun);
+            taken.map_err(|error| Failure::file("read", self.path, &error).with(Exit::Usage))?;
+            if self.begun.ends_with(b"\n") {
+                if self.give(each).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            } else if self.begun.len() >= LONGEST_LINE {
+                let (name, number) = (&self.name, self.number + 1);
+                let text = format!("{name}:{number}: a line of more than {LONGEST_LINE} bytes");
+                return Err(Failure::failed(text));
+            } else {
+                return Ok(ControlFlow::Continue(()));
             }
-            continue;
         }
-        if !follow {
-            return Ok(ControlFlow::Continue(()));
+    }
+
+    /// The line that has begun, if it is one.
+    fn give(&mut self, each: &mut dyn FnMut(Next) -> ControlFlow<()>) -> ControlFlow<()> {
+        if self.begun.is_empty() {
+            return ControlFlow::Continue(());
         }
-        // A file that was moved away is read to its end before the new one is opened.
-        let now = files::identity(path);
-        if now.is_some() && now != inode {
-            inode = now;
-            number = 0;
-            reader = open().map_err(|error| fail(&error))?;
-        } else {
-            tokio::time::sleep(LOOK).await;
+        self.number += 1;
+        let mut bytes = std::mem::take(&mut self.begun);
+        bytes.truncate(bytes.trim_ascii_end().len());
+        if bytes.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        each(Next::Line(Line {
+            bytes,
+            place: format!("{}:{}", self.name, self.number),
+            id: None,
+            arrived: None,
+        }))
+    }
+
+    /// Goes on with what is written, also to another file under this name.
+    async fn follow(
+        mut self,
+        each: &mut dyn FnMut(Next) -> ControlFlow<()>,
+    ) -> Result<(), Failure> {
+        loop {
+            let now = self.path.metadata().ok();
+            let now = now.as_ref().map(files::identity);
+            let moved = now.is_some() && now != self.identity;
+            // Looked at before the rest is read: a file that was moved away is read to its end.
+            let read = if moved {
+                self.rest(each)?
+            } else {
+                self.lines(each)?
+            };
+            if read.is_break() {
+                return Ok(());
+            }
+            if moved {
+                self = Self::open(self.path)?;
+            } else {
+                tokio::time::sleep(LOOK).await;
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _};
 use std::ops::ControlFlow;
 
 use aaa_audit::formats::UNVERIFIED;
-use aaa_audit::reading::{Entry, Line, Once};
+use aaa_audit::reading::{Entry, Line, Next, Once};
 use aaa_core::clock::{Clock as _, SystemClock};
 
 use super::select::SelectArgs;
@@ -39,8 +39,7 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(args: &Args) -> Result<Exit, Failure> {
-    let begun = SystemClock.now();
-    let selection = args.select.selection(begun)?;
+    let selection = args.select.selection(SystemClock.now())?;
     let source = args.source.open().await?;
     let mut shown = Shown {
         table: !args.json && io::stdout().is_terminal(),
@@ -53,37 +52,21 @@ pub(super) async fn run(args: &Args) -> Result<Exit, Failure> {
         outcome: Ok(()),
     };
     let mut once = Once::default();
-    let mut each = |line: Line| {
-        let entry = match Entry::read(&line) {
-            Ok(entry) => entry,
+    let mut each = |next| match next {
+        Next::CaughtUp => shown.caught_up(),
+        Next::Line(line) => match Entry::read(&line) {
             Err(error) => {
                 source::warn(&line, &error);
-                return ControlFlow::Continue(());
+                ControlFlow::Continue(())
             }
-        };
-        if selection.has(&entry) && once.is_first(entry.id.as_deref()) {
-            return shown.take(&line, &entry);
-        }
-        ControlFlow::Continue(())
-    };
-    source.read(selection.since, false, &mut each).await?;
-    shown.flush()?;
-    if args.follow {
-        // What came meanwhile is there again, and known.
-        shown.most = None;
-        let mut each = |line: Line| match Entry::read(&line) {
-            Ok(entry) if selection.has(&entry) && once.is_first(Some(&known(&line, &entry))) => {
+            Ok(entry) if selection.has(&entry) && once.is_first(entry.id.as_deref()) => {
                 shown.take(&line, &entry)
             }
-            _ => ControlFlow::Continue(()),
-        };
-        source.read(Some(begun), true, &mut each).await?;
-    }
+            Ok(_) => ControlFlow::Continue(()),
+        },
+    };
+    source.walk(selection.since, args.follow, &mut each).await?;
     shown.outcome.map(|()| Exit::Done)
-}
-
-fn known(line: &Line, entry: &Entry) -> String {
-    entry.id.clone().unwrap_or_else(|| line.place.clone())
 }
 
 /// What is shown, and what waits to be.
@@ -91,7 +74,7 @@ struct Shown {
     table: bool,
     paint: Paint,
     waiting: VecDeque<String>,
-    /// How many may be shown of those that are there.
+    /// How many may be shown of those that are there, while it is not known which are the last.
     most: Option<usize>,
     outcome: Result<(), Failure>,
 }
@@ -103,25 +86,29 @@ impl Shown {
         } else {
             String::from_utf8_lossy(&line.bytes).into_owned()
         };
-        if let Some(most) = self.most {
-            self.waiting.push_back(text);
-            if self.waiting.len() > most {
-                self.waiting.pop_front();
-            }
-            return ControlFlow::Continue(());
+        let Some(most) = self.most else {
+            return self.print(&text);
+        };
+        self.waiting.push_back(text);
+        if self.waiting.len() > most {
+            self.waiting.pop_front();
         }
+        ControlFlow::Continue(())
+    }
+
+    /// What waits is the last of what was there; what comes now is new.
+    fn caught_up(&mut self) -> ControlFlow<()> {
+        self.most = None;
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.iter().try_for_each(|line| self.print(line))
+    }
+
+    fn print(&mut self, text: &str) -> ControlFlow<()> {
         self.outcome = screen::data(&format!("{text}\n"));
         match self.outcome {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         }
-    }
-
-    fn flush(&mut self) -> Result<(), Failure> {
-        for line in self.waiting.drain(..) {
-            screen::data(&format!("{line}\n"))?;
-        }
-        Ok(())
     }
 }
 

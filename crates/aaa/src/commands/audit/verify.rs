@@ -1,7 +1,6 @@
 //! `aaa audit verify`.
 
 use std::fmt::Write as _;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use aaa_audit::chain::ChainKey;
@@ -48,9 +47,8 @@ pub(super) async fn run(args: &Args) -> Result<Exit, Failure> {
     let source = args.source.open().await?;
     let mut each = |line: Line| {
         verifier.add(&line);
-        ControlFlow::Continue(())
     };
-    source.read(since, false, &mut each).await?;
+    source.read(since, &mut each).await?;
     let unreadable = verifier.unreadable().to_vec();
     let reports = verifier.finish(since.is_none());
     let bad = !unreadable.is_empty() || reports.iter().any(|report| !report.findings.is_empty());
