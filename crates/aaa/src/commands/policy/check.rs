@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use aaa_core::decision::Decision;
-use aaa_policy::actionpolicy::{ActionPolicy, Asked, Node, Options, facts_file};
-use aaa_signer::action_policy::Files;
+use aaa_policy::actionpolicy::{Asked, Node, Options, facts_file};
 use serde_json::{Value, json};
 
+use super::RuleArgs;
 use crate::failure::{Exit, Failure};
 use crate::files;
 use crate::screen::{self, Paint, printable};
@@ -20,15 +20,8 @@ Examples:
   aaa policy check --policies /etc/aaa/policies --caller up=bob --agent puppet --action status
   aaa policy check --hiera common.yaml --caller up=bob --agent puppet --action disable --facts facts.yaml")]
 pub(crate) struct Args {
-    /// A directory of .policy files, or one such file
-    #[arg(long, value_name = "DIR", required_unless_present = "hiera")]
-    policies: Vec<PathBuf>,
-    /// A Hiera file with rules, in YAML
-    #[arg(long, value_name = "FILE")]
-    hiera: Vec<PathBuf>,
-    /// The file of groups; without it the file groups in the directory of policies
-    #[arg(long, value_name = "FILE")]
-    groups: Option<PathBuf>,
+    #[command(flatten)]
+    rules: RuleArgs,
     /// Let a policy without a default allow
     #[arg(long)]
     allow_unconfigured: bool,
@@ -59,7 +52,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    let policy = args.rules()?;
+    let policy = args.rules.load(Options {
+        allow_unconfigured: args.allow_unconfigured,
+        default_policy: args.enable_default.then(|| args.default_name.clone()),
+        ..Options::default()
+    })?;
     let node = args.node()?;
     let asked = Asked {
         caller: &args.caller,
@@ -94,20 +91,6 @@ fn report(args: &Args, decision: &Decision) -> Result<(), Failure> {
 }
 
 impl Args {
-    fn rules(&self) -> Result<ActionPolicy, Failure> {
-        let files = Files {
-            policies: self.policies.clone(),
-            hiera: self.hiera.clone(),
-            groups: self.groups.clone(),
-            options: Options {
-                allow_unconfigured: self.allow_unconfigured,
-                default_policy: self.enable_default.then(|| self.default_name.clone()),
-                ..Options::default()
-            },
-        };
-        load(&files)
-    }
-
     fn node(&self) -> Result<Node, Failure> {
         let usage = |failure: Failure| failure.with(Exit::Usage);
         let facts = match &self.facts {
@@ -130,17 +113,5 @@ impl Args {
                 .map(str::to_owned)
                 .collect(),
         })
-    }
-}
-
-/// Reads rules; all that is wrong with them is a matter of the command line.
-pub(super) fn load(files: &Files) -> Result<ActionPolicy, Failure> {
-    match files.load() {
-        Ok(loaded) => Ok(loaded.policy),
-        Err(problems) => {
-            let lines = problems.iter().flat_map(|problem| problem.text.lines());
-            let lines: Vec<_> = lines.map(printable).collect();
-            Err(Failure::usage(lines.join("\n")))
-        }
     }
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use aaa_policy::actionpolicy::Options;
 use aaa_signer::action_policy::Files;
 
-use super::check;
 use crate::failure::{Exit, Failure};
 use crate::files::{self, Mode};
 use crate::screen;
@@ -37,7 +36,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    let policy = check::load(&Files {
+    let policy = super::load(&Files {
         policies: args.policies.clone(),
         hiera: args.hiera.clone(),
         groups: None,

@@ -1,10 +1,8 @@
 //! `aaa policy lint`.
 
-use std::path::PathBuf;
+use aaa_policy::actionpolicy::Options;
 
-use aaa_signer::action_policy::Files;
-
-use super::check;
+use super::RuleArgs;
 use crate::failure::{Exit, Failure};
 use crate::screen::{self, printable};
 
@@ -21,15 +19,8 @@ Examples:
   aaa policy lint --policies /etc/aaa/policies
   aaa policy lint --hiera common.yaml --provider ldap --json")]
 pub(crate) struct Args {
-    /// A directory of .policy files, or one such file
-    #[arg(long, value_name = "DIR", required_unless_present = "hiera")]
-    policies: Vec<PathBuf>,
-    /// A Hiera file with rules, in YAML
-    #[arg(long, value_name = "FILE")]
-    hiera: Vec<PathBuf>,
-    /// The file of groups; without it the file groups in the directory of policies
-    #[arg(long, value_name = "FILE")]
-    groups: Option<PathBuf>,
+    #[command(flatten)]
+    rules: RuleArgs,
     /// What else stands before the = of callers, beside up, okta and choria
     #[arg(long, value_name = "NAME")]
     provider: Vec<String>,
@@ -39,13 +30,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
-    let files = Files {
-        policies: args.policies.clone(),
-        hiera: args.hiera.clone(),
-        groups: args.groups.clone(),
-        ..Files::default()
-    };
-    let policy = check::load(&files)?;
+    let policy = args.rules.load(Options::default())?;
     let more = args.provider.iter().map(String::as_str);
     let providers: Vec<&str> = PROVIDERS.into_iter().chain(more).collect();
     let found = policy.lint(&providers);
