@@ -56,6 +56,21 @@ pub fn program() -> Option<PathBuf> {
     found
 }
 
+/// Starts a server with JetStream in a directory, with more of its own configuration; `None` as for [`program`].
+///
+/// # Errors
+/// As for [`NatsServer::start`].
+pub fn jetstream(dir: &Path, more: &str) -> io::Result<Option<NatsServer>> {
+    let options = Options {
+        jetstream: true,
+        more: more.to_owned(),
+        ..Options::default()
+    };
+    program()
+        .map(|program| NatsServer::start(&program, dir, options))
+        .transpose()
+}
+
 impl NatsServer {
     /// Starts a server whose files lie in a directory, and returns when it is ready.
     ///

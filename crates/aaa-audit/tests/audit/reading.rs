@@ -279,15 +279,10 @@ mod of_a_stream {
 
     #[tokio::test]
     async fn records_come_in_order_and_whole_and_verify() {
-        let Some(program) = nats::program() else {
+        let dir = TempDir::new().unwrap();
+        let Some(server) = nats::jetstream(dir.path(), "").unwrap() else {
             return;
         };
-        let dir = TempDir::new().unwrap();
-        let options = nats::Options {
-            jetstream: true,
-            ..nats::Options::default()
-        };
-        let server = NatsServer::start(&program, dir.path(), options).unwrap();
         let stream = Wanted {
             name: Some("AUDIT".to_owned()),
             topic: "audit.london".to_owned(),

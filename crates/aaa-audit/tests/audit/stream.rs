@@ -29,12 +29,7 @@ fn server(dir: &TempDir) -> Option<NatsServer> {
 }
 
 fn server_with(dir: &TempDir, more: &str) -> Option<NatsServer> {
-    let options = nats::Options {
-        jetstream: true,
-        more: more.to_owned(),
-        ..nats::Options::default()
-    };
-    Some(NatsServer::start(&nats::program()?, &dir.path().join("nats"), options).unwrap())
+    nats::jetstream(&dir.path().join("nats"), more).unwrap()
 }
 
 /// What a test says of a sink.

@@ -2,7 +2,7 @@
 
 use aaa_service::config::Document;
 use aaa_service::shell::{self, StartError};
-use aaa_testing::nats::{self, NatsServer};
+use aaa_testing::nats;
 use tempfile::TempDir;
 
 use crate::support::{PROGRAM, Signer, admin, document, options};
@@ -79,14 +79,9 @@ async fn with_a_spool_the_stream_may_come_later() {
 #[tokio::test]
 async fn an_old_site_with_nats_streaming_goes_on_with_jetstream() {
     let dir = TempDir::new().unwrap();
-    let Some(program) = nats::program() else {
+    let Some(server) = nats::jetstream(dir.path(), "").unwrap() else {
         return;
     };
-    let jetstream = nats::Options {
-        jetstream: true,
-        ..nats::Options::default()
-    };
-    let server = NatsServer::start(&program, dir.path(), jetstream).unwrap();
     let settings = format!(
         r#""servers": "{}", "topic": "audit", "cluster_id": "old", "stream": {{"name": "AUDIT"}}"#,
         server.url()

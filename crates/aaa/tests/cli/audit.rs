@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
-use aaa_testing::nats::{self, NatsServer};
+use aaa_testing::nats;
 use serde_json::{Value, json};
 
 use super::support::{Home, LOGIN, Services};
@@ -173,15 +173,10 @@ fn what_cannot_be_read_is_told() {
 
 #[test]
 fn a_stream_is_read_like_a_file() {
-    let Some(program) = nats::program() else {
+    let home = Home::new();
+    let Some(server) = nats::jetstream(&home.path("nats"), "").unwrap() else {
         return;
     };
-    let home = Home::new();
-    let options = nats::Options {
-        jetstream: true,
-        ..nats::Options::default()
-    };
-    let server = NatsServer::start(&program, &home.path("nats"), options).unwrap();
     site(&home, |config| {
         config["auditors"] = json!(["jetstream"]);
         config["jetstream_auditor"] = json!({

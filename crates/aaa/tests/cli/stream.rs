@@ -74,15 +74,10 @@ async fn requests(server: &NatsServer, wanted: &[String]) -> HashMap<String, usi
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_has_its_record_once_though_all_are_killed() {
-    let Some(program) = nats::program() else {
+    let home = Home::new();
+    let Some(mut server) = nats::jetstream(&home.path("nats"), "").unwrap() else {
         return;
     };
-    let home = Home::new();
-    let options = nats::Options {
-        jetstream: true,
-        ..nats::Options::default()
-    };
-    let mut server = NatsServer::start(&program, &home.path("nats"), options).unwrap();
     site(&home, &server);
     let services = Services::start(&home);
     home.aaa(&LOGIN).ends(0);
