@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
-use crate::config::{Digest, FileContent};
+use crate::config::{Digest, FileContent, files_in};
 use crate::telemetry::metrics::reload_error;
 
 /// How long it must be quiet before files are looked at: certificate and key are written one after the other.
@@ -33,9 +33,31 @@ const LINKS: usize = 16;
 pub(crate) struct Follow {
     what: String,
     paths: Vec<PathBuf>,
+    directories: Vec<Directory>,
     limit: u64,
-    seen: Vec<Seen>,
+    seen: BTreeMap<PathBuf, Seen>,
     changed: Changed,
+}
+
+/// A directory of which all files with certain endings are followed, also those that are added later.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The endings, without the dot.
+    pub endings: &'static [&'static str],
+    /// The most entries that it may have.
+    pub most: usize,
+}
+
+impl Directory {
+    /// Its files now, by name.
+    ///
+    /// # Errors
+    /// When it cannot be read, or has too many entries.
+    pub fn files(&self) -> std::io::Result<Vec<PathBuf>> {
+        files_in(&self.path, self.endings, self.most)
+    }
 }
 
 /// Takes the new content of all the files. An error says why it could not be taken.
@@ -59,13 +81,23 @@ impl Follow {
         Self {
             what: what.into(),
             paths: read.iter().map(|file| file.path().to_owned()).collect(),
+            directories: Vec::new(),
             limit,
             seen: read
                 .iter()
-                .map(|file| Seen::Content(file.digest()))
+                .map(|file| (file.path().to_owned(), Seen::Content(file.digest())))
                 .collect(),
             changed: Box::new(changed),
         }
+    }
+
+    /// Follows the files of directories, too. What was read from them before is among what was read.
+    #[must_use]
+    pub(crate) fn in_directories(mut self, directories: Vec<Directory>) -> Self {
+        self.paths
+            .retain(|path| !directories.iter().any(|directory| directory.holds(path)));
+        self.directories = directories;
+        self
     }
 
     /// Follows files of which only the digests were kept.
@@ -75,30 +107,50 @@ impl Follow {
         limit: u64,
         changed: impl FnMut(&[FileContent]) -> Result<(), String> + Send + 'static,
     ) -> Self {
-        let (paths, digests): (Vec<_>, Vec<_>) = read.into_iter().unzip();
         Self {
             what: what.into(),
-            paths,
-            seen: digests.into_iter().map(Seen::Content).collect(),
+            paths: read.iter().map(|(path, _)| path.clone()).collect(),
+            directories: Vec::new(),
+            seen: read
+                .into_iter()
+                .map(|(path, digest)| (path, Seen::Content(digest)))
+                .collect(),
             limit,
             changed: Box::new(changed),
         }
     }
 
+    /// The files that there are to follow now.
+    fn files(&self) -> Vec<PathBuf> {
+        let listed = self.directories.iter().map(Directory::files);
+        let listed = listed.filter_map(Result::ok).flatten();
+        self.paths.iter().cloned().chain(listed).collect()
+    }
+
     /// Looks at the files and passes them on if they changed. What cannot be read or taken is said once.
     fn look(&mut self, site: &str) {
-        let read: Vec<_> = self
-            .paths
+        let mut found = Vec::new();
+        for directory in &self.directories {
+            if let Err(error) = directory.files() {
+                let problem = format!("{}: {error}", directory.path.display());
+                found.push((directory.path.clone(), Err(problem)));
+            }
+        }
+        for path in self.files() {
+            let content = read(&path, self.limit);
+            found.push((path, content));
+        }
+        let seen: BTreeMap<_, _> = found
             .iter()
-            .map(|path| read(path, self.limit))
+            .map(|(path, read)| (path.clone(), Seen::of(read)))
             .collect();
-        let seen: Vec<_> = read.iter().map(Seen::of).collect();
         if seen == self.seen {
             return;
         }
         self.seen = seen;
-        let outcome = read
+        let outcome = found
             .into_iter()
+            .map(|(_, read)| read)
             .collect::<Result<Vec<_>, _>>()
             .and_then(|contents| (self.changed)(&contents));
         match outcome {
@@ -112,6 +164,14 @@ impl Follow {
                 );
             }
         }
+    }
+}
+
+impl Directory {
+    fn holds(&self, path: &Path) -> bool {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        path.parent() == Some(&self.path)
+            && ending.is_some_and(|ending| self.endings.contains(&ending))
     }
 }
 
@@ -158,6 +218,7 @@ impl Watch {
             watcher: watcher.ok(),
             directories: BTreeSet::new(),
             names: BTreeSet::new(),
+            whole: BTreeSet::new(),
             stamps: BTreeMap::new(),
         };
         std::thread::Builder::new()
@@ -189,6 +250,8 @@ struct Follower {
     directories: BTreeSet<PathBuf>,
     /// Names in them whose events matter: the files, and the links to them.
     names: BTreeSet<PathBuf>,
+    /// Directories in which every name matters.
+    whole: BTreeSet<PathBuf>,
     /// What the files looked like from outside.
     stamps: BTreeMap<PathBuf, Option<Stamp>>,
 }
@@ -269,6 +332,9 @@ impl Follower {
         // A followed name, or a directory above one that came or went.
         let about = |path: &PathBuf| {
             self.names.contains(path)
+                || path
+                    .parent()
+                    .is_some_and(|parent| self.whole.contains(parent))
                 || (!self.directories.contains(path)
                     && self.names.iter().any(|name| name.starts_with(path)))
         };
@@ -279,8 +345,17 @@ impl Follower {
     fn rewatch(&mut self) {
         let mut wanted = BTreeSet::new();
         self.names.clear();
-        for path in self.follows.iter().flat_map(|follow| &follow.paths) {
-            places(path, &mut wanted, &mut self.names);
+        self.whole.clear();
+        for path in self.follows.iter().flat_map(Follow::files) {
+            places(&path, &mut wanted, &mut self.names);
+        }
+        let directories = self.follows.iter().flat_map(|follow| &follow.directories);
+        for directory in directories {
+            places(&directory.path, &mut wanted, &mut self.names);
+            if let Ok(path) = directory.path.canonicalize() {
+                wanted.insert(path.clone());
+                self.whole.insert(path);
+            }
         }
         let Some(watcher) = &mut self.watcher else {
             return;
@@ -307,15 +382,14 @@ impl Follower {
     }
 
     fn stamps(&self) -> BTreeMap<PathBuf, Option<Stamp>> {
-        let paths = self.follows.iter().flat_map(|follow| &follow.paths);
-        paths
-            .map(|path| {
-                (
-                    path.clone(),
-                    std::fs::metadata(path).ok().as_ref().map(stamp),
-                )
-            })
-            .collect()
+        let directories = self.follows.iter().flat_map(|follow| &follow.directories);
+        let directories = directories.map(|directory| directory.path.clone());
+        let files = self.follows.iter().flat_map(Follow::files);
+        let stamped = |path: PathBuf| {
+            let metadata = std::fs::metadata(&path).ok();
+            (path, metadata.as_ref().map(stamp))
+        };
+        directories.chain(files).map(stamped).collect()
     }
 }
 

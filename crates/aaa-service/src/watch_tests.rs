@@ -146,3 +146,49 @@ fn the_places_of_a_link_are_those_on_the_way() {
     symlink("a", root.join("b")).unwrap();
     places(&root.join("a"), &mut directories, &mut names);
 }
+
+#[test]
+fn what_is_added_to_a_directory_or_removed_is_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str| std::fs::write(dir.path().join(name), name).unwrap();
+    write("a.rego");
+    let directory = Directory {
+        path: dir.path().to_owned(),
+        endings: &["rego"],
+        most: 4,
+    };
+    let (tell, heard) = channel();
+    let read = FileContent::read(&dir.path().join("a.rego"), 64).unwrap();
+    let follow = Follow::new("policies", &[&read], 64, move |files| {
+        let names = files.iter().map(|file| file.text().unwrap().to_owned());
+        tell.send(names.collect::<Vec<_>>()).unwrap();
+        Ok(())
+    })
+    .in_directories(vec![directory]);
+    let watch = Watch::start("watch-test", vec![follow]).unwrap();
+    watch.look();
+    assert!(heard.try_recv().is_err());
+
+    write("b.rego");
+    assert_eq!(heard.recv_timeout(LONG).unwrap(), ["a.rego", "b.rego"]);
+    write("notes.txt");
+    watch.look();
+    assert!(heard.try_recv().is_err());
+    std::fs::write(dir.path().join("b.rego"), "new").unwrap();
+    assert_eq!(heard.recv_timeout(LONG).unwrap(), ["a.rego", "new"]);
+    std::fs::remove_file(dir.path().join("a.rego")).unwrap();
+    assert_eq!(heard.recv_timeout(LONG).unwrap(), ["new"]);
+
+    // Too many files, and a directory that is gone, are said and passed on to nobody; it is followed when it is back.
+    for name in ["c.rego", "d.rego", "e.rego"] {
+        write(name);
+    }
+    watch.look();
+    while heard.try_recv().is_ok() {}
+    std::fs::remove_dir_all(dir.path()).unwrap();
+    watch.look();
+    while heard.try_recv().is_ok() {}
+    std::fs::create_dir(dir.path()).unwrap();
+    write("z.rego");
+    assert_eq!(heard.recv_timeout(LONG).unwrap(), ["z.rego"]);
+}

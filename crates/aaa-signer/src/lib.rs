@@ -20,6 +20,7 @@ pub mod meter;
 mod network;
 pub mod pipeline;
 pub mod settings;
+pub mod site_policies;
 
 use std::sync::Arc;
 
@@ -71,11 +72,17 @@ pub fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, Problem
         followed.follow(configured, shell);
         followed
     });
-    let demands = Arc::new(ArcSwap::from_pointee(demands(
-        &settings,
-        action_policy.as_ref(),
-    )));
-    reload_demands(shell, &demands, action_policy);
+    let site_policies = settings.site_policies.as_ref().map(|configured| {
+        let followed = site_policies::Followed::new(configured);
+        followed.follow(configured, shell);
+        followed
+    });
+    let followed = Rules {
+        action_policy,
+        site_policies,
+    };
+    let demands = Arc::new(ArcSwap::from_pointee(demands(&settings, &followed)));
+    reload_demands(shell, &demands, followed);
     let network = settings.network;
     let pipeline = Arc::new(Pipeline {
         clock: shell.clock(),
@@ -94,7 +101,14 @@ pub fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, Problem
     })
 }
 
-fn demands(settings: &Settings, followed: Option<&Followed>) -> Demands {
+/// Rules in files that are followed, as far as there were any at the start.
+#[derive(Default)]
+struct Rules {
+    action_policy: Option<Followed>,
+    site_policies: Option<site_policies::Followed>,
+}
+
+fn demands(settings: &Settings, followed: &Rules) -> Demands {
     Demands {
         chain: chain(settings, followed),
         rules: settings.rules,
@@ -116,29 +130,40 @@ pub fn rules(document: &Document, now: Timestamp) -> Result<(String, Chain), Pro
     match settings {
         Some(settings) => Ok((
             document.top().string("site").unwrap_or_default(),
-            chain(&settings, None),
+            chain(&settings, &Rules::default()),
         )),
         None => Err(document.problems()),
     }
 }
 
-/// Who decides; Action Policy by the rules that are followed, or else by those that were read.
-fn chain(settings: &Settings, followed: Option<&Followed>) -> Chain {
+/// Who decides; by the rules that are followed, or else by those that were read.
+fn chain(settings: &Settings, followed: &Rules) -> Chain {
     let action_policy = || -> Box<dyn Authorizer> {
-        match (followed, &settings.action_policy) {
+        match (&followed.action_policy, &settings.action_policy) {
             (Some(followed), _) => Box::new(followed.clone()),
             (None, Some(configured)) => Box::new(Followed::new(configured)),
             // Settings without the rules are not taken; without rules nothing is allowed.
             (None, None) => Box::new(ActionPolicy::default()),
         }
     };
-    let authorizer = |kind: &settings::Authorizer| -> Box<dyn Authorizer> {
-        match kind {
-            settings::Authorizer::ActionList => Box::new(ActionList),
-            settings::Authorizer::Opa => Box::new(Opa::default()),
-            settings::Authorizer::ActionPolicy => action_policy(),
+    let mut authorizers: Vec<Box<dyn Authorizer>> = Vec::new();
+    for kind in &settings.authorizers {
+        match (kind, &settings.site_policies) {
+            (settings::Authorizer::ActionList, _) => authorizers.push(Box::new(ActionList)),
+            (settings::Authorizer::ActionPolicy, _) => authorizers.push(action_policy()),
+            (settings::Authorizer::Opa, None) => authorizers.push(Box::new(Opa::default())),
+            // The site's first, so that an allowed request is on record with the rule of its own token.
+            (settings::Authorizer::Opa, Some(configured)) => {
+                let followed = followed.site_policies.clone();
+                authorizers.push(Box::new(
+                    followed.unwrap_or_else(|| site_policies::Followed::new(configured)),
+                ));
+                if configured.with_tokens {
+                    authorizers.push(Box::new(Opa::default()));
+                }
+            }
         }
-    };
+    }
     let mut guards: Vec<Box<dyn Authorizer>> = Vec::new();
     if !settings.guards.is_empty() {
         guards.push(Box::new(settings.guards.clone()));
@@ -148,25 +173,32 @@ fn chain(settings: &Settings, followed: Option<&Followed>) -> Chain {
     }
     Chain {
         guards,
-        authorizers: settings.authorizers.iter().map(authorizer).collect(),
+        authorizers,
     }
 }
 
 /// Takes over, on a reload, what is demanded of requests. Where keys and records lie is settled at start.
-fn reload_demands(
-    shell: &mut Shell,
-    demands_in_use: &Arc<ArcSwap<Demands>>,
-    action_policy: Option<Followed>,
-) {
+fn reload_demands(shell: &mut Shell, demands_in_use: &Arc<ArcSwap<Demands>>, followed: Rules) {
     let (demands_in_use, clock) = (Arc::clone(demands_in_use), shell.clock());
     shell.on_reload("basicjwt_signer", move |document| {
         let settings = Settings::read(document, clock.now());
         document.finish()?;
         if let Some(settings) = settings {
-            if let (Some(followed), Some(configured)) = (&action_policy, &settings.action_policy) {
+            if let Some((followed, configured)) = followed
+                .action_policy
+                .as_ref()
+                .zip(settings.action_policy.as_ref())
+            {
                 followed.replace(configured);
             }
-            demands_in_use.store(Arc::new(demands(&settings, action_policy.as_ref())));
+            if let Some((followed, configured)) = followed
+                .site_policies
+                .as_ref()
+                .zip(settings.site_policies.as_ref())
+            {
+                followed.replace(configured);
+            }
+            demands_in_use.store(Arc::new(demands(&settings, &followed)));
         }
         Ok(())
     });

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use crate::action_policy::Configured;
 use crate::key_files::{KeyFile, KeyFiles, certificate_of};
-use crate::network;
+use crate::{network, site_policies};
 
 mod rules;
 
@@ -102,6 +102,8 @@ pub struct Settings {
     pub authorizers: Vec<Authorizer>,
     /// The rules of [`Authorizer::ActionPolicy`], if it is one of them.
     pub(crate) action_policy: Option<Configured>,
+    /// The site's own policies beside [`Authorizer::Opa`], if it has any.
+    pub(crate) site_policies: Option<site_policies::Configured>,
 }
 
 /// The kinds of authorizers.
@@ -158,6 +160,8 @@ impl Settings {
             .contains(&Authorizer::ActionPolicy)
             .then(|| Configured::read(document))
             .flatten();
+        let opa = authorizers.contains(&Authorizer::Opa);
+        let site_policies = site_policies::Configured::read(document, opa);
         let settings = Self {
             rules: Rules {
                 max_validity: max_validity.unwrap_or_default(),
@@ -168,6 +172,7 @@ impl Settings {
             tasks,
             authorizers,
             action_policy,
+            site_policies,
             files: key_files(choria.as_ref(), &section),
             network,
         };

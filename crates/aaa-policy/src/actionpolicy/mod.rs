@@ -150,6 +150,11 @@ pub fn facts_file(file: &str, bytes: &[u8]) -> Result<serde_json::Value, Problem
     yaml::json(file, bytes)
 }
 
+/// Reads data for policies, a map in YAML that is read in one way only.
+pub(crate) fn data_file(file: &str, bytes: &[u8]) -> Result<serde_json::Value, Problem> {
+    yaml::plain_json(file, bytes)
+}
+
 /// Rules that are ready to decide. Without any, nothing is allowed.
 #[derive(Debug, Clone, Default)]
 pub struct ActionPolicy {

@@ -38,6 +38,18 @@ impl Yaml {
         matches!(&self.kind, Kind::Scalar(text, true) if text.is_empty() || text == "~" || text == "null")
     }
 
+    /// The first text without quotes that YAML 1.1 takes for something else than YAML 1.2 does.
+    fn doubtful(&self) -> Option<(usize, &str)> {
+        match &self.kind {
+            Kind::Scalar(text, true) => two_ways(text).then_some((self.line, text)),
+            Kind::Scalar(_, false) => None,
+            Kind::List(items) => items.iter().find_map(Self::doubtful),
+            Kind::Map(members) => members
+                .iter()
+                .find_map(|(key, value)| key.doubtful().or_else(|| value.doubtful())),
+        }
+    }
+
     fn json(self) -> Value {
         match self.kind {
             Kind::Scalar(text, false) => Value::String(text),
@@ -65,6 +77,15 @@ fn number(text: &str) -> Option<Number> {
     let numeric = |c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '+' | 'e' | 'E');
     let float = text.chars().all(numeric).then(|| text.parse::<f64>().ok());
     float.flatten().and_then(Number::from_f64)
+}
+
+fn two_ways(text: &str) -> bool {
+    let digits = text.trim_start_matches(['+', '-']);
+    let base = digits.len() > 1
+        && digits.starts_with('0')
+        && digits.chars().all(|c| c.is_ascii_alphanumeric());
+    let words = ["y", "n", "yes", "no", "on", "off"];
+    base || words.iter().any(|word| word.eq_ignore_ascii_case(text))
 }
 
 /// Reads a document that holds a map; an empty one has no members.
@@ -103,6 +124,22 @@ pub(super) fn json(file: &str, bytes: &[u8]) -> Result<Value, Problem> {
         kind: Kind::Map(members),
     }
     .json())
+}
+
+/// The same for data of which some readers of YAML would make something else: what they call true, or a number of another base, is an error.
+pub(super) fn plain_json(file: &str, bytes: &[u8]) -> Result<Value, Problem> {
+    let members = parse(file, bytes)?;
+    let document = Yaml {
+        line: 0,
+        kind: Kind::Map(members),
+    };
+    if let Some((line, word)) = document.doubtful() {
+        let says = format!(
+            "`{word}` is read in two ways: put it in quotes, or write true, false or a decimal number"
+        );
+        return Err(at_line(file, text(file, bytes)?, line, 0, &says));
+    }
+    Ok(document.json())
 }
 
 /// About a place in a text, counted in characters.

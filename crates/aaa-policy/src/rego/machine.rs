@@ -14,11 +14,12 @@ use super::builtins::{self, Builtin};
 use super::error::PolicyError;
 use super::filters::{self, Kind, Missing};
 use super::guard::Refusal;
-use super::input::weight;
+use super::input::{document, weight};
 use super::inspect::{Inspection, inspect};
 use super::lane::{Lane, Stopped, here};
 use super::shape::Shape;
 use super::source;
+use crate::Question;
 
 /// The rule that decides, as the engine knows it.
 const ALLOW: &str = "data.io.choria.aaasvc.allow";
@@ -49,6 +50,8 @@ pub(super) struct Policy {
     /// Prepared once, and copied for each engine; the copies share the syntax.
     template: Engine,
     inspection: Inspection,
+    /// How much there is to look at in the data that it may see, in units of [`weight`]; `None` for more than is reckoned with.
+    data: Option<usize>,
     /// What decisions name as their rule.
     pub(super) rule: String,
     /// Engines that nobody uses right now.
@@ -56,6 +59,7 @@ pub(super) struct Policy {
 }
 
 /// What one evaluation is given.
+#[derive(Clone)]
 pub(super) struct Given {
     /// The document `input`.
     pub(super) input: Value,
@@ -65,6 +69,18 @@ pub(super) struct Given {
     pub(super) now: i64,
     /// How long it may take.
     pub(super) limit: Duration,
+}
+
+impl Given {
+    /// For a request.
+    pub(super) fn new(question: &Question<'_>, limit: Duration) -> Self {
+        Self {
+            input: document(question),
+            filter: question.request.filter().clone(),
+            now: i64::try_from(question.now.as_nanosecond()).unwrap_or(i64::MAX),
+            limit,
+        }
+    }
 }
 
 /// What an evaluation comes to.
@@ -79,20 +95,28 @@ pub(super) enum Verdict {
 }
 
 impl Policy {
-    /// Compiles a policy. To be called where there is plenty of stack.
+    /// Compiles a policy, which decisions call by this name, and which sees this under `data`. To be called where there is plenty
+    /// of stack.
     ///
     /// # Errors
     /// When it is not Rego, names functions that are not there, or cannot work.
-    pub(super) fn compile(text: &str, longest: usize) -> Result<Self, PolicyError> {
+    pub(super) fn compile(
+        name: &str,
+        text: &str,
+        data: Value,
+        longest: usize,
+    ) -> Result<Self, PolicyError> {
         let parsed = source::parse(text, longest)?;
         let inspection = inspect(&parsed.module)?;
         builtins::check(&inspection.functions)?;
-        let template = prepare(text, parsed.v0, longest)?;
+        let weighed = weight(&data, 1 << AT_ONCE.bits);
+        let template = prepare(text, data, parsed.v0, longest)?;
         let rule = match inspection.allow_line {
-            Some(line) => format!("{} allow (line {line})", source::NAME),
-            None => format!("{} allow", source::NAME),
+            Some(line) => format!("{name} allow (line {line})"),
+            None => format!("{name} allow"),
         };
         Ok(Self {
+            data: weighed,
             template,
             inspection,
             rule,
@@ -143,10 +167,11 @@ impl Policy {
 
     fn runs_at_once(&self, input: &Value) -> bool {
         let shape = self.inspection.shape;
-        let room = AT_ONCE.bits.saturating_sub(shape.bits);
+        let room = 1_usize << AT_ONCE.bits.saturating_sub(shape.bits);
+        let left = self.data.and_then(|data| room.checked_sub(data));
         shape.levels <= AT_ONCE.levels
             && shape.bits <= AT_ONCE.bits
-            && weight(input, 1 << room).is_some()
+            && left.is_some_and(|left| weight(input, left).is_some())
     }
 
     fn machine(&self) -> Machine {
@@ -155,13 +180,14 @@ impl Policy {
 }
 
 /// Has the engine check a policy and make ready for it.
-fn prepare(text: &str, v0: bool, longest: usize) -> Result<Engine, PolicyError> {
+fn prepare(text: &str, data: Value, v0: bool, longest: usize) -> Result<Engine, PolicyError> {
     let mut engine = Engine::new();
     engine.set_rego_v0(v0);
     engine.set_strict_builtin_errors(false);
     engine.set_policy_length_config(source::lengths(longest));
     let made_ready = engine
-        .add_policy(source::NAME.to_owned(), text.to_owned())
+        .add_data(data)
+        .and_then(|()| engine.add_policy(source::NAME.to_owned(), text.to_owned()))
         .and_then(|_| engine.compile_with_entrypoint(&allow().into()));
     match made_ready {
         Ok(_) => Ok(engine),

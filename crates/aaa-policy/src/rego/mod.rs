@@ -10,6 +10,7 @@ use std::time::Duration;
 use aaa_core::decision::Decision;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use regorus::Value;
 
 use crate::{Authorizer, Question};
 
@@ -22,6 +23,7 @@ mod inspect;
 mod lane;
 mod machine;
 mod shape;
+pub mod site;
 mod source;
 mod walk;
 
@@ -143,13 +145,7 @@ impl Authorizer for Opa {
 
 impl Opa {
     fn ask(&self, policy: &Policy, question: &Question<'_>) -> Decision {
-        let given = Given {
-            input: input::document(question),
-            filter: question.request.filter().clone(),
-            now: i64::try_from(question.now.as_nanosecond()).unwrap_or(i64::MAX),
-            limit: self.limits.time,
-        };
-        match policy.evaluate(given, &self.lane) {
+        match policy.evaluate(Given::new(question, self.limits.time), &self.lane) {
             Verdict::Allow => Decision::allow(policy.rule.clone()),
             Verdict::Deny(missing) => Decision::Deny {
                 rule: policy.rule.clone().into(),
@@ -180,10 +176,23 @@ pub fn check(policy: &str) -> Result<(), PolicyError> {
     }
 }
 
-/// Compiling goes down the syntax, which nests as the author likes, so it has a stack of its own.
+/// A policy in a token, which has no data.
 fn compile(text: &str, longest: usize, lane: &Lane) -> Result<Compiled, Stopped> {
-    let text = text.to_owned();
-    lane.run(COMPILING, move || Policy::compile(&text, longest))
+    compile_with(source::NAME, text, Value::new_object(), longest, lane)
+}
+
+/// Compiling goes down the syntax, which nests as the author likes, so it has a stack of its own.
+fn compile_with(
+    name: &str,
+    text: &str,
+    data: Value,
+    longest: usize,
+    lane: &Lane,
+) -> Result<Compiled, Stopped> {
+    let (name, text) = (name.to_owned(), text.to_owned());
+    lane.run(COMPILING, move || {
+        Policy::compile(&name, &text, data, longest)
+    })
 }
 
 fn not_compiled(stopped: Stopped) -> PolicyError {

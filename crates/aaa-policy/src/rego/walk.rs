@@ -338,9 +338,9 @@ impl<'a> Walker<'a> {
         self.indexes(expr);
         let name = root(expr);
         if name == "data" {
-            self.absolute(dotted(expr).as_deref());
+            self.absolute(&fixed(expr));
         } else if let Some(path) = self.names.aliases.get(&name) {
-            self.absolute(Some(path));
+            self.absolute(path);
         } else if self.names.rules.contains(&name) {
             self.body.rules.insert(name);
         }
@@ -374,17 +374,17 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// A path from `data`: one of the policy's rules, all of them, or nothing that is there.
-    fn absolute(&mut self, path: Option<&str>) {
+    /// A path from `data`: one of the policy's rules, all of them, or a document.
+    fn absolute(&mut self, path: &str) {
         let package = format!("data.{PACKAGE}");
-        match path {
-            Some(path) if path.starts_with(&format!("{package}.")) => {
-                let rest = path.get(package.len() + 1..).unwrap_or_default();
-                let rule = rest.split('.').next().unwrap_or_default();
-                self.body.absolute.insert(rule.to_owned());
-            }
-            Some(path) if !package.starts_with(path) => {}
-            _ => self.body.everything = true,
+        let own = path
+            .strip_prefix(&package)
+            .and_then(|rest| rest.strip_prefix('.'));
+        if let Some(rest) = own {
+            let rule = rest.split('.').next().unwrap_or_default();
+            self.body.absolute.insert(rule.to_owned());
+        } else if package.starts_with(path) {
+            self.body.everything = true;
         }
     }
 
@@ -423,30 +423,44 @@ impl Names {
 
 /// `a.b["c"]` as `a.b.c`; `None` when a part is computed.
 pub(super) fn dotted(expr: &Expr) -> Option<String> {
+    parts(expr)?
+        .into_iter()
+        .collect::<Option<Vec<_>>>()
+        .map(|parts| parts.join("."))
+}
+
+/// The same as far as no part is computed.
+fn fixed(expr: &Expr) -> String {
+    let parts = parts(expr).unwrap_or_default().into_iter();
+    parts.map_while(|part| part).collect::<Vec<_>>().join(".")
+}
+
+/// The parts of a reference, `None` for one that is computed; nothing for what is no reference to a name.
+fn parts(expr: &Expr) -> Option<Vec<Option<&str>>> {
     let mut parts = Vec::new();
     let mut at = expr;
     loop {
         match at {
             Expr::RefDot { refr, field, .. } => {
-                parts.push(field.0.text());
+                parts.push(Some(field.0.text()));
                 at = refr;
             }
             Expr::RefBrack { refr, index, .. } => {
-                let Expr::String { span, .. } = index.as_ref() else {
-                    return None;
-                };
-                parts.push(span.text());
+                parts.push(match index.as_ref() {
+                    Expr::String { span, .. } => Some(span.text()),
+                    _ => None,
+                });
                 at = refr;
             }
             Expr::Var { span, .. } => {
-                parts.push(span.text());
+                parts.push(Some(span.text()));
                 break;
             }
             _ => return None,
         }
     }
     parts.reverse();
-    Some(parts.join("."))
+    Some(parts)
 }
 
 fn is_constant(expr: &Expr) -> bool {

@@ -19,6 +19,29 @@ pub struct FileContent {
     mode: u32,
 }
 
+/// The files of a directory with one of these endings, by name. Hidden ones are left out: editors keep theirs there.
+///
+/// # Errors
+/// When the directory cannot be read, or has more than `most` entries.
+pub fn files_in(directory: &Path, endings: &[&str], most: usize) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for (count, entry) in std::fs::read_dir(directory)?.enumerate() {
+        if count >= most {
+            return Err(io::Error::other(format!("more than {most} files")));
+        }
+        let path = entry?.path();
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        if !hidden && ending.is_some_and(|ending| endings.contains(&ending)) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// SHA-256 of a file's content, to see whether it changed without keeping it.
 pub(crate) type Digest = [u8; 32];
 
@@ -160,5 +183,20 @@ mod tests {
             FileContent::read(Path::new("/dev/zero"), 9),
             Err(FileError::NotRegular)
         ));
+    }
+
+    #[test]
+    fn directories_are_listed_by_ending_without_what_is_hidden() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b.yaml", "a.json", ".#a.json", "a.json~", "yaml"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let found = files_in(dir.path(), &["json", "yaml"], 5).unwrap();
+        assert_eq!(
+            found,
+            ["a.json", "b.yaml"].map(|name| dir.path().join(name))
+        );
+        assert!(files_in(dir.path(), &["json"], 4).is_err());
+        assert!(files_in(&dir.path().join("none"), &["json"], 4).is_err());
     }
 }

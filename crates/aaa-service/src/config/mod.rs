@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::{Map, Value};
 
 pub(crate) use file::Digest;
-pub use file::{FileContent, FileError, MAX_FILE_BYTES};
+pub use file::{FileContent, FileError, MAX_FILE_BYTES, files_in};
 pub(crate) use problems::write_lines;
 pub use problems::{Problem, Problems};
 pub use section::Section;

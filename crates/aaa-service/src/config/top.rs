@@ -184,6 +184,12 @@ pub static TOP: &[Setting] = &[
     )
     .example("{\"policies\": [\"/etc/aaa/policies\"]}"),
     Setting::new(
+        "opa_authorizer",
+        Kind::Section,
+        "Rego of the site, which `opa` asks for every request beside the policy in its token.",
+    )
+    .example("{\"site_policies\": \"/etc/aaa/rego\"}"),
+    Setting::new(
         "auditors",
         Kind::Words,
         "Where decisions are put on record: `logfile`, `jetstream`.",

@@ -27,6 +27,8 @@ pub use running::{Running, StartError};
 use crate::config::{Document, FileContent, Problems};
 use crate::readiness::Readiness;
 use crate::watch::Follow;
+
+pub use crate::watch::Directory;
 use prepared::Prepared;
 use reload::{ReloadHook, ReopenHook};
 
@@ -220,7 +222,20 @@ impl Shell {
         limit: u64,
         changed: impl FnMut(&[FileContent]) -> Result<(), String> + Send + 'static,
     ) {
-        self.follows.push(Follow::new(what, files, limit, changed));
+        self.follow_directories(what, files, Vec::new(), limit, changed);
+    }
+
+    /// The same for files of which some are all that directories hold: also what is added to them or removed is a change.
+    pub fn follow_directories(
+        &mut self,
+        what: impl Into<String>,
+        files: &[&FileContent],
+        directories: Vec<Directory>,
+        limit: u64,
+        changed: impl FnMut(&[FileContent]) -> Result<(), String> + Send + 'static,
+    ) {
+        self.follows
+            .push(Follow::new(what, files, limit, changed).in_directories(directories));
     }
 
     /// Hears of a reload (SIGHUP), with the configuration as it is now. Settings that it cannot take are problems: of the

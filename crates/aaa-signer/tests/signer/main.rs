@@ -13,3 +13,4 @@ mod action_policy;
 mod configuration;
 mod network;
 mod site;
+mod site_policies;

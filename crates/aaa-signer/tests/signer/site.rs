@@ -24,6 +24,8 @@ pub(crate) struct Site {
     pub(crate) directory: TempDir,
     pub(crate) organization: Ed25519Key,
     pub(crate) config: Value,
+    /// The policy in bob's token.
+    pub(crate) policy: String,
 }
 
 impl Site {
@@ -32,6 +34,7 @@ impl Site {
             directory: tempfile::tempdir().unwrap(),
             organization: Ed25519Key::generate().unwrap(),
             config: Value::Null,
+            policy: String::new(),
         };
         let seed = Ed25519Key::generate().unwrap();
         site.secret("signer.seed", seed.seed_hex().expose());
@@ -124,6 +127,7 @@ impl Site {
         let grant = Grant {
             caller: "up=bob".into(),
             agents: vec!["puppet.status".into()],
+            opa_policy: self.policy.clone(),
             public_key: Some(person.public()),
             validity: Duration::from_hours(1),
             ..Grant::default()

@@ -1,0 +1,169 @@
+//! A signer with Rego of its site.
+
+use aaa_core::clock::{Clock as _, SystemClock};
+use aaa_service::config::Document;
+use aaa_service::shell::Running;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::site::Site;
+
+const OPEN: &str = "package io.choria.aaasvc\ndefault allow = true\n";
+const FROZEN: &str = "package io.choria.aaasvc\nimport rego.v1\ndefault allow := false\n\
+                      allow if not input.action in data.frozen\n";
+
+/// A site whose tokens allow `puppet.status` and `puppet.disable`, or what `policy` says.
+fn site(mode: &str) -> Site {
+    let mut site = Site::new();
+    std::fs::create_dir(site.path("rego")).unwrap();
+    site.write("rego/freeze.rego", FROZEN);
+    site.write("data.yaml", "frozen: [disable]\n");
+    site.config["authorizer"] = json!("opa");
+    site.config["opa_authorizer"] =
+        json!({"site_policies": site.path("rego"), "data": [site.path("data.yaml")], "mode": mode});
+    site
+}
+
+#[tokio::test]
+async fn site_policies_alone_or_beside_those_of_tokens() {
+    let site_only = site("site-only");
+    let running = site_only.start().await.unwrap();
+    site_only.sign(&running, "status").await.unwrap();
+    let refused = site_only.sign(&running, "disable").await.unwrap_err();
+    assert!(refused.contains("freeze.rego allow (line 4)"), "{refused}");
+    running.shutdown().await;
+
+    // A token without a policy is refused as it is without site policies.
+    let both = site("and");
+    let running = both.start().await.unwrap();
+    let refused = both.sign(&running, "status").await.unwrap_err();
+    assert!(
+        refused.contains("(opa): the token has no policy"),
+        "{refused}"
+    );
+    let refused = both.sign(&running, "disable").await.unwrap_err();
+    assert!(
+        refused.contains("(site_policies): freeze.rego"),
+        "{refused}"
+    );
+    running.shutdown().await;
+
+    let mut both = both;
+    both.policy = OPEN.to_owned();
+    let running = both.start().await.unwrap();
+    both.sign(&running, "status").await.unwrap();
+    assert!(both.sign(&running, "disable").await.is_err());
+    running.shutdown().await;
+}
+
+#[test]
+fn whoever_explains_asks_them_too() {
+    for (mode, asked) in [
+        ("and", ["site_policies", "opa"].as_slice()),
+        ("site-only", &["site_policies"]),
+    ] {
+        let site = site(mode);
+        let text = site.config.to_string();
+        let document = Document::parse("signer.json", text.as_bytes()).unwrap();
+        let chain = aaa_signer::rules(&document, SystemClock.now());
+        let (_, chain) = chain.map_err(|problems| problems.to_string()).unwrap();
+        let names = chain.authorizers.iter().map(|authorizer| authorizer.name());
+        assert_eq!(names.collect::<Vec<_>>(), asked);
+    }
+}
+
+#[tokio::test]
+async fn changes_are_followed_and_broken_ones_keep_the_old_rules() {
+    let mut site = site("site-only");
+    site.config["site"] = json!("followed");
+    let running = site.start().await.unwrap();
+    let may = async |action| site.sign(&running, action).await.is_ok();
+    // What the system tells the signer of by and by, a reload without a configuration has it look for.
+    let look = async || running.reload(None).await;
+    look().await;
+    assert!(!may("disable").await);
+
+    site.write("data.yaml", "frozen: [status]\n");
+    look().await;
+    assert!(may("disable").await && !may("status").await);
+
+    site.write(
+        "rego/more.rego",
+        "package io.choria.aaasvc\ndefault allow = false\n",
+    );
+    look().await;
+    assert!(!may("disable").await);
+    site.write(
+        "rego/more.rego",
+        "package io.choria.aaasvc\ndefault allow = true\n",
+    );
+    look().await;
+    assert!(may("disable").await);
+    assert_eq!(errors(&running).await, 0);
+
+    site.write(
+        "rego/more.rego",
+        "package io.choria.aaasvc\nallow { nothing(1) }\n",
+    );
+    look().await;
+    assert!(may("disable").await && !may("status").await);
+    assert_eq!(errors(&running).await, 1);
+    std::fs::remove_file(site.path("rego/more.rego")).unwrap();
+    look().await;
+    assert!(may("disable").await);
+
+    // Without any policy nothing would be forbidden any more, so the last one stays.
+    std::fs::remove_file(site.path("rego/freeze.rego")).unwrap();
+    look().await;
+    assert!(!may("status").await);
+    assert_eq!(errors(&running).await, 2);
+    running.shutdown().await;
+}
+
+/// How many changes could not be taken.
+async fn errors(running: &Running) -> u64 {
+    let mut connection = TcpStream::connect(running.admin_addr.unwrap())
+        .await
+        .unwrap();
+    let request = b"GET /metrics HTTP/1.0\r\n\r\n";
+    connection.write_all(request).await.unwrap();
+    let mut text = String::new();
+    connection.read_to_string(&mut text).await.unwrap();
+    let name = "choria_aaa_reload_errors{site=\"followed\",what=\"opa_authorizer\"} ";
+    let count = text.lines().find_map(|line| line.strip_prefix(name));
+    count.map_or(0, |count| count.parse().unwrap())
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_at_the_start() {
+    let mut broken = site("or");
+    broken.write("rego/a.rego", "package other\nallow { true }\n");
+    broken.write("data.yaml", "frozen: [x]\nfrozen: []\n");
+    broken.config["opa_authorizer"]["polices"] = json!("x");
+    let problems = broken.problems().await;
+    for says in [
+        "opa_authorizer.site_policies   DIR/rego/a.rego: line 1: the package is other",
+        "opa_authorizer.data            DIR/data.yaml:2:1: the key \"frozen\" stands twice",
+        "opa_authorizer.mode            \"or\": wants and or site-only",
+        "opa_authorizer.polices         unknown",
+    ] {
+        assert!(problems.contains(says), "{says}: {problems}");
+    }
+    let mut elsewhere = site("and");
+    elsewhere.config["authorizer"] = json!("actionlist");
+    elsewhere.config["opa_authorizer"]["site_policies"] = json!(elsewhere.path("none"));
+    let problems = elsewhere.problems().await;
+    assert!(
+        problems.contains("authorizer does not name opa"),
+        "{problems}"
+    );
+    assert!(problems.contains("DIR/none: is no directory"), "{problems}");
+    elsewhere.config["opa_authorizer"] = json!({});
+    assert!(
+        elsewhere
+            .problems()
+            .await
+            .contains("opa_authorizer.site_policies")
+    );
+}
