@@ -155,47 +155,56 @@ impl Client {
         Ok(SignerServiceClient::with_origin(self.grpc.clone(), origin))
     }
 
+    /// What a service says at this URL, on one line: that of its health, on its admin port.
+    ///
+    /// # Errors
+    /// When there is no answer, or one with another status than 200.
+    pub async fn text(&self, url: &str) -> Result<String, ClientError> {
+        let body = self.exchange(url, Request::new(Full::default())).await?;
+        Ok(error::printable(&String::from_utf8_lossy(&body)))
+    }
+
     async fn post<A: serde::de::DeserializeOwned>(
         &self,
         url: &str,
         body: Bytes,
     ) -> Result<A, ClientError> {
-        let uri = parse(url)?;
-        let exchange = tokio::time::timeout(self.timeout, self.exchange(url, uri, body));
-        let (status, body) = exchange.await.map_err(|_| ClientError::Timeout {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        request.headers_mut().insert(header::CONTENT_TYPE, JSON);
+        request.headers_mut().insert(header::ACCEPT, JSON);
+        let body = self.exchange(url, request).await?;
+        serde_json::from_slice(&body).map_err(|_| ClientError::NoAnswer {
+            url: url.to_owned(),
+        })
+    }
+
+    /// The body of an answer with status 200, in time.
+    async fn exchange(
+        &self,
+        url: &str,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Bytes, ClientError> {
+        *request.uri_mut() = parse(url)?;
+        let exchange = async {
+            let response = self.rest.request(request).await;
+            let response = response.map_err(|source| ClientError::transport(url, source))?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect();
+            let body = body
+                .await
+                .map_err(|source| ClientError::answer(url, &*source))?;
+            Ok((status, body.to_bytes()))
+        };
+        let exchange = tokio::time::timeout(self.timeout, exchange).await;
+        let (status, body) = exchange.map_err(|_| ClientError::Timeout {
             url: url.to_owned(),
             after: self.timeout,
         })??;
         if status != StatusCode::OK {
             return Err(ClientError::status(url, status, &body));
         }
-        serde_json::from_slice(&body).map_err(|_| ClientError::NoAnswer {
-            url: url.to_owned(),
-        })
-    }
-
-    async fn exchange(
-        &self,
-        url: &str,
-        uri: Uri,
-        body: Bytes,
-    ) -> Result<(StatusCode, Bytes), ClientError> {
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = uri;
-        request.headers_mut().insert(header::CONTENT_TYPE, JSON);
-        request.headers_mut().insert(header::ACCEPT, JSON);
-        let response = self
-            .rest
-            .request(request)
-            .await
-            .map_err(|source| ClientError::transport(url, source))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_LIMIT)
-            .collect()
-            .await
-            .map_err(|source| ClientError::answer(url, &*source))?;
-        Ok((status, body.to_bytes()))
+        Ok(body)
     }
 }
 

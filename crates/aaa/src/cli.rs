@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    audit, completions, config, crypt, demo, keys, login, logout, man, policy, serve, sign, token,
-    verify, whoami,
+    audit, completions, config, crypt, demo, health, keys, login, logout, man, policy, serve, sign,
+    token, verify, whoami,
 };
 use crate::failure::Failure;
 
@@ -43,6 +43,7 @@ pub(crate) enum Command {
     Verify(verify::Args),
     Serve(serve::Args),
     Demo(demo::Args),
+    Health(health::Args),
     #[command(subcommand)]
     Audit(audit::Command),
     #[command(subcommand)]
@@ -70,6 +71,7 @@ impl Command {
             // A service says itself how it ended.
             Self::Serve(args) => return serve::run(&args),
             Self::Demo(args) => demo::run(&args),
+            Self::Health(args) => health::run(&args),
             Self::Audit(command) => audit::run(&command),
             Self::Config(command) => return Ok(config::run(&command)),
             Self::Policy(command) => policy::run(&command),

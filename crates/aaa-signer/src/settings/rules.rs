@@ -50,7 +50,7 @@ pub static BUSINESS_HOURS: &[Setting] = &[
     Setting::new(
         "timezone",
         Kind::Text,
-        "The time zone whose clock counts, by its name in the host's time zone database.",
+        "The time zone whose clock counts, by its name in the host's time zone database; on a host without one, in the service's own.",
     )
     .example("\"Europe/Malta\""),
     Setting::new("days", Kind::Words, "The days of the week.")

@@ -12,6 +12,7 @@
 mod audit;
 mod crypt;
 mod demo;
+mod health;
 mod help;
 mod keys;
 mod login;

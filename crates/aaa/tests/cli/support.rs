@@ -128,15 +128,20 @@ pub(crate) struct Services {
     pub said: Vec<String>,
     /// Where it listens.
     pub url: String,
+    /// Where it tells of its health.
+    pub admin: String,
 }
 
 impl Services {
     pub(crate) fn start(home: &Home) -> Self {
+        let free = "127.0.0.1:0";
+        let log = home.path("serve.log");
         let mut child = home
-            .command(&["serve", "--dev", "--dir", "site", "--listen", "127.0.0.1:0"])
+            .command(&["serve", "--dev", "--dir", "site"])
+            .args(["--listen", free, "--admin-listen", free])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
@@ -159,7 +164,16 @@ impl Services {
             .unwrap();
         let url = ready.split(" ready on ").nth(1).unwrap();
         let url = url.split(' ').next().unwrap().to_owned();
-        Self { child, said, url }
+        let log = fs::read_to_string(log).unwrap();
+        let admin = log.lines().find(|line| line.contains("(admin)")).unwrap();
+        let admin: serde_json::Value = serde_json::from_str(admin).unwrap();
+        let admin = admin["address"].as_str().unwrap().to_owned();
+        Self {
+            child,
+            said,
+            url,
+            admin,
+        }
     }
 
     /// Tells it to stop: its exit code.
