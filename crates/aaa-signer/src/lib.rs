@@ -31,7 +31,7 @@ use aaa_policy::actionpolicy::ActionPolicy;
 use aaa_policy::chain::Chain;
 use aaa_policy::rego::Opa;
 use aaa_service::config::{Document, FileContent, MAX_FILE_BYTES, Problems};
-use aaa_service::shell::Shell;
+use aaa_service::shell::{self, Program, Shell};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
@@ -41,6 +41,21 @@ use crate::key_files::{KeyFiles, KeyProblem, Loaded};
 use crate::meter::Meter;
 use crate::pipeline::{Demands, Pipeline};
 use crate::settings::Settings;
+
+/// The program of signing alone.
+pub const PROGRAM: Program = Program {
+    name: "aaa-signer",
+    version: env!("CARGO_PKG_VERSION"),
+    about: "Signs Choria requests for those who may make them",
+};
+
+/// Runs the signing service from the command line of this process.
+pub fn run() -> std::process::ExitCode {
+    shell::run(&PROGRAM, |document, shell| {
+        document.top().require("signer");
+        build(document, shell)
+    })
+}
 
 /// Builds the signer that a configuration file asks for; no handler when it asks for none.
 ///

@@ -35,8 +35,17 @@ use failure::{Exit, Failure};
 /// The name under which the stock `choria login` looks for a program to do it.
 const CHORIA_LOGIN: &str = "choria-login";
 
-/// Runs the command that the arguments ask for. The first argument is the program's name: called `choria-login`, it logs in.
+/// Runs the command that the arguments ask for. The first argument is the name that the program was called by: as
+/// `choria-login` it logs in, as `aaa-login` and `aaa-signer` it is that service, so that one program is enough to install.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let called = arguments.first().map(Path::new).and_then(Path::file_stem);
+    if called.is_some_and(|name| name == aaa_login::PROGRAM.name) {
+        return aaa_login::run();
+    }
+    if called.is_some_and(|name| name == aaa_signer::PROGRAM.name) {
+        return aaa_signer::run();
+    }
     let outcome = match cli::Cli::try_parse_from(as_login(arguments)) {
         Ok(cli) => cli.command.run(),
         Err(error) => explain(&error),
@@ -55,8 +64,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// What `choria-login` is asked: to log in. The stock client hands on its own arguments, which begin with `login`; a person types
 /// none.
-fn as_login(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+fn as_login(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let name = arguments.first().map(Path::new).and_then(Path::file_stem);
     if name.is_some_and(|name| name == CHORIA_LOGIN)
         && arguments.get(1).is_none_or(|first| first != "login")

@@ -1,6 +1,6 @@
 //! What the program says of itself.
 
-use super::support::Home;
+use super::support::{Home, run};
 
 /// Every command with all that are above it: `token`, `token issue`, `token issue client`.
 fn commands(command: &clap::Command, above: &[String], into: &mut Vec<Vec<String>>) {
@@ -67,6 +67,20 @@ fn the_version_has_the_commit() {
     let version = Home::new().aaa(&["-V"]).ends(0).stdout;
     let expected = concat!("aaa ", env!("CARGO_PKG_VERSION"), " (");
     assert!(version.starts_with(expected), "{version}");
+}
+
+#[test]
+fn one_program_is_all_of_them() {
+    use std::os::unix::process::CommandExt as _;
+    let home = Home::new();
+    for name in ["aaa-login", "/usr/bin/aaa-signer"] {
+        let called = run(home.command(&["--version"]).arg0(name), b"").ends(0);
+        let expected = format!("{} ", name.rsplit('/').next().unwrap());
+        assert!(called.stdout.starts_with(&expected), "{called:?}");
+        run(home.command(&["run", "--config", "none"]).arg0(name), b"")
+            .ends(64)
+            .says("nothing was started");
+    }
 }
 
 #[test]
