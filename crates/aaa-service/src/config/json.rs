@@ -27,7 +27,8 @@ pub(super) fn parse(name: &str, text: &[u8]) -> Result<Map<String, Value>, Probl
     if text.iter().all(u8::is_ascii_whitespace) {
         return Err(fail("file", "is empty; wants a JSON object {…}".to_owned()));
     }
-    let mut reader = serde_json::Deserializer::from_slice(text);
+    let text = without_comments(text);
+    let mut reader = serde_json::Deserializer::from_slice(&text);
     let value = Checked { depth: 0 }
         .deserialize(&mut reader)
         .and_then(|value| reader.end().map(|()| value))
@@ -46,6 +47,17 @@ pub(super) fn parse(name: &str, text: &[u8]) -> Result<Map<String, Value>, Probl
             format!("is {}; wants a JSON object {{…}}", kind_of(&other)),
         )),
     }
+}
+
+/// Blanks out the lines that begin with two slashes. No part of JSON has a line break in it, so nothing else begins like that.
+fn without_comments(text: &[u8]) -> Vec<u8> {
+    let mut text = text.to_vec();
+    for line in text.split_mut(|&byte| byte == b'\n') {
+        if line.trim_ascii_start().starts_with(b"//") {
+            line.fill(b' ');
+        }
+    }
+    text
 }
 
 /// What is said of a file over [`MAX_BYTES`].
@@ -164,6 +176,16 @@ mod tests {
         );
         assert!(problem("{\"port\": 1").contains("EOF while parsing an object"));
         assert!(problem("{} x").contains("trailing characters"));
+    }
+
+    #[test]
+    fn lines_of_comment_are_left_out() {
+        let text = "// first\n{\n  // \"port\": 1,\r\n  \"site\": \"a//b\"\n}\n//";
+        let read = parse("a.json", text.as_bytes()).unwrap();
+        assert_eq!(Value::Object(read).to_string(), "{\"site\":\"a//b\"}");
+        // What is wrong has the place that it has in the file, and a comment behind something is none.
+        assert!(problem("{\n// x\n  \"port\": 1 // y\n}").contains("line 3, column 13"));
+        assert!(problem("{\"site\": \"\n//\"}").contains("control character"));
     }
 
     #[test]
