@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use args::ServiceArgs;
-pub use program::{Program, run, run_with};
+pub use program::{Program, command, run, run_with};
 pub use running::{Running, StartError};
 
 use crate::config::{Document, FileContent, Problems};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use aaa_api::handler::Handlers;
 use aaa_core::clock::SystemClock;
 use clap::error::ErrorKind;
-use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches as _};
+use clap::{Arg, Args as _, Command, FromArgMatches as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Options, Prepared, Running, ServiceArgs, Shell};
@@ -61,19 +61,22 @@ where
     }
 }
 
+/// The command line of a service as data, from which its manual page is made.
+pub fn command(program: &Program) -> Command {
+    // The command line is built once in a process.
+    let version: &'static str = Box::leak(program.long_version().into_boxed_str());
+    ServiceArgs::augment_args(Command::new(program.name))
+        .version(version)
+        .about(program.about)
+        // `aaasvc run --config FILE` is how units of existing sites call it.
+        .arg(Arg::new("run").hide(true).value_parser(["run"]))
+}
+
 fn parse(
     program: &Program,
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<ServiceArgs, clap::Error> {
-    // The command line is built once in a process.
-    let version: &'static str = Box::leak(program.long_version().into_boxed_str());
-    let command = Command::new(program.name)
-        .version(version)
-        .about(program.about)
-        // `aaasvc run --config FILE` is how units of existing sites call it.
-        .arg(Arg::new("run").hide(true).value_parser(["run"]));
-    let matches: ArgMatches = ServiceArgs::augment_args(command).try_get_matches_from(args)?;
-    ServiceArgs::from_arg_matches(&matches)
+    ServiceArgs::from_arg_matches(&command(program).try_get_matches_from(args)?)
 }
 
 /// Runs a service with arguments that somebody else has parsed.
@@ -290,6 +293,8 @@ mod tests {
             format!("aaa-signer 0.1.0 ({})\n", Program::COMMIT)
         );
         assert!(args("aaa-signer").is_err());
+        let help = args("aaa-signer --help").unwrap_err().to_string();
+        assert!(help.starts_with("Signs requests\n"), "{help}");
         assert!(args("aaa-signer stop --config x").is_err());
     }
 }

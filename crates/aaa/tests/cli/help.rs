@@ -119,6 +119,8 @@ fn completions_and_manual_pages_know_every_command() {
     }
     let page = home.aaa(&["man"]).ends(0).stdout;
     assert!(page.contains(".TH aaa 1"), "{page}");
+    let page = home.aaa(&["man", "aaa-signer"]).ends(0).stdout;
+    assert!(page.contains(".TH aaa-signer 8") && page.contains("check\\-config"));
     let written = home.aaa(&["man", "--dir", "man/man1"]).ends(0).stdout;
     assert_eq!(written.lines().count(), all().len() + 1);
     for path in all() {
