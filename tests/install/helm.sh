@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../.."
 
 tools=${1:?a directory for tools}
 helm_version=v3.22.0
+kubeconform_version=v0.8.0
 validate_version=1.37.0
 
 not_run() {
@@ -23,6 +24,12 @@ if [ ! -x "$python" ] || ! "$python" -c 'import kubernetes_validate' 2>/dev/null
     { python3 -m venv "$tools/python" && "$python" -m pip install --quiet --disable-pip-version-check "kubernetes-validate==$validate_version"; } >&2 ||
         not_run "Python 3 with venv (Debian: apt-get install python3-venv), and a package index to install kubernetes-validate from"
 fi
+kubeconform=$tools/kubeconform
+if [ ! -x "$kubeconform" ]; then
+    command -v "${GO:-go}" >/dev/null 2>&1 && echo "building kubeconform $kubeconform_version, once" >&2 &&
+        GOBIN=$tools "${GO:-go}" install "github.com/yannh/kubeconform/cmd/kubeconform@$kubeconform_version" >&2 ||
+        not_run "Go 1.25 or newer (https://go.dev/dl) to build kubeconform"
+fi
 helm=$tools/helm
 if [ ! -x "$helm" ]; then
     if command -v "${GO:-go}" >/dev/null 2>&1 && echo "building helm $helm_version, once" >&2 &&
@@ -35,4 +42,4 @@ if [ ! -x "$helm" ]; then
     fi
 fi
 
-HELM=$helm exec "$python" -B tests/install/chart.py "${@:2}"
+HELM=$helm KUBECONFORM=$kubeconform exec "$python" -B tests/install/chart.py "${@:2}"
