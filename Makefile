@@ -4,7 +4,7 @@ CARGO ?= cargo
 GO ?= go
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo build test unit interop chart monitoring bench lint fmt deny advisories tools test-tools
+.PHONY: help demo build test unit interop chart monitoring container bench lint fmt deny advisories tools test-tools
 
 help: ## Shows this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ demo: build ## Logs in, signs, verifies, refuses and shows the record: everythin
 build: tools
 	@$(CARGO) build --quiet --bins
 
-test: unit interop chart monitoring ## Runs every test: units, vectors, whole system, the real Choria, the Helm chart and the alerts
+test: unit interop chart monitoring container ## Runs every test: units, vectors, whole system, the real Choria, and the ways to install
 
 unit: tools test-tools
 	eval "$$(GO=$(GO) tests/tools.sh $(TARGET)/tools)" && $(CARGO) test --workspace --quiet
@@ -31,6 +31,9 @@ chart: build ## Tests the Helm chart
 
 monitoring: build ## Tests the alert rules and the dashboard
 	@AAA_BIN=$(abspath $(TARGET)/debug/aaa) tests/install/monitoring.sh
+
+container: build ## Tests the container image
+	@AAA_BIN=$(abspath $(TARGET)/debug/aaa) tests/install/container.sh
 
 bench: tools ## Measures the services and prints the tables of docs/benchmarks.md
 	tests/load/bench.sh
