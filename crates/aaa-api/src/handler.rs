@@ -1,13 +1,17 @@
 //! What a service implements to be reached over the wire, whichever front a request came through.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aaa_core::audit::Exchange;
 pub use aaa_core::audit::Front;
 use async_trait::async_trait;
-use rustls::pki_types::CertificateDer;
+use jiff::Timestamp;
+use rustls::ServerConnection;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 
 use crate::error::ApiError;
 use crate::rest::{LoginRequest, SignRequest};
@@ -89,14 +93,64 @@ pub struct Context {
     pub request_id: String,
     /// The address of the other end of the connection.
     pub peer: Option<SocketAddr>,
-    /// The certificates that the client showed in the TLS handshake, its own first, verified against `tls_ca`.
-    pub client_certificates: Option<Arc<Vec<CertificateDer<'static>>>>,
+    /// The certificates that the client showed in the TLS handshake.
+    pub client_certificates: Option<ClientCertificates>,
     /// The way it came.
     pub front: Front,
     /// The trace that it belongs to, if it is traced: 32 hexadecimal digits.
     pub trace: Option<String>,
     /// When the service had it.
     pub received: Instant,
+}
+
+/// The certificates that a client showed in a TLS handshake, which verified them. Nothing that a client says in a request can make
+/// one.
+#[derive(Debug, Clone)]
+pub struct ClientCertificates {
+    chain: Arc<[CertificateDer<'static>]>,
+    verifier: Arc<dyn VerifyClient>,
+}
+
+/// Decides, at any time, whether the certificates of a client are good.
+pub trait VerifyClient: fmt::Debug + Send + Sync {
+    /// Whether they are good at this time, the client's own first.
+    ///
+    /// # Errors
+    /// When they are not, and why: for the log.
+    fn verify(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> Result<(), rustls::Error>;
+}
+
+impl ClientCertificates {
+    /// Those of a connection; `None` when the client showed none, or the handshake is not done.
+    ///
+    /// A connection outlives what its handshake found: `verifier` is asked again in [`Self::verified`].
+    pub fn of(session: &ServerConnection, verifier: Arc<dyn VerifyClient>) -> Option<Self> {
+        let chain = session
+            .peer_certificates()
+            .filter(|chain| !session.is_handshaking() && !chain.is_empty())?;
+        let chain = chain.iter().map(|der| der.clone().into_owned()).collect();
+        Some(Self { chain, verifier })
+    }
+
+    /// The certificates, the client's own first, if they are good at this time too.
+    ///
+    /// # Errors
+    /// When one has ended or been revoked since, or its issuer is trusted no more.
+    pub fn verified(&self, now: Timestamp) -> Result<&[CertificateDer<'static>], rustls::Error> {
+        self.verifier.verify(&self.chain, now)?;
+        Ok(&self.chain)
+    }
+}
+
+impl VerifyClient for Arc<dyn ClientCertVerifier> {
+    fn verify(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> Result<(), rustls::Error> {
+        let (own, issuers) = chain
+            .split_first()
+            .ok_or(rustls::Error::NoCertificatesPresented)?;
+        let since = Duration::from_secs(now.as_second().max(0).unsigned_abs());
+        self.verify_client_cert(own, issuers, UnixTime::since_unix_epoch(since))
+            .map(drop)
+    }
 }
 
 impl Context {
@@ -120,5 +174,137 @@ impl Context {
             trace: self.trace.clone(),
             received: self.received,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa,
+        KeyPair,
+    };
+    use rustls::crypto::aws_lc_rs;
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::server::WebPkiClientVerifier;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
+
+    use super::*;
+
+    const END: i64 = 1_900_000_000;
+
+    /// An authority, for both ends.
+    struct Site(CertifiedIssuer<'static, KeyPair>);
+
+    type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+    impl Site {
+        fn new() -> Self {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+        }
+
+        fn pair(&self, purpose: ExtendedKeyUsagePurpose) -> Pair {
+            let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+            params.extended_key_usages = vec![purpose];
+            params.not_after = std::time::SystemTime::UNIX_EPOCH
+                .checked_add(Duration::from_secs(END.unsigned_abs()))
+                .unwrap()
+                .into();
+            let key = KeyPair::generate().unwrap();
+            let certificate = params.signed_by(&key, &self.0).unwrap();
+            let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+            (vec![certificate.der().clone()], key)
+        }
+
+        fn roots(&self) -> Arc<RootCertStore> {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.0.der().clone()).unwrap();
+            Arc::new(roots)
+        }
+
+        fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
+            let provider = Arc::new(aws_lc_rs::default_provider());
+            WebPkiClientVerifier::builder_with_provider(self.roots(), provider)
+                .allow_unauthenticated()
+                .build()
+                .unwrap()
+        }
+
+        /// Both ends of a connection before its handshake.
+        fn ends(&self, shows: Option<Pair>) -> (ClientConnection, ServerConnection) {
+            let provider = Arc::new(aws_lc_rs::default_provider());
+            let (chain, key) = self.pair(ExtendedKeyUsagePurpose::ServerAuth);
+            let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_client_cert_verifier(self.verifier())
+                .with_single_cert(chain, key)
+                .unwrap();
+            let client = ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(self.roots());
+            let client = match shows {
+                Some((chain, key)) => client.with_client_auth_cert(chain, key).unwrap(),
+                None => client.with_no_client_auth(),
+            };
+            let name = ServerName::try_from("localhost").unwrap();
+            (
+                ClientConnection::new(Arc::new(client), name).unwrap(),
+                ServerConnection::new(Arc::new(server)).unwrap(),
+            )
+        }
+    }
+
+    /// Lets the client speak, then the server.
+    fn exchange(client: &mut ClientConnection, server: &mut ServerConnection) {
+        let mut wire = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut wire).unwrap();
+        }
+        server.read_tls(&mut wire.as_slice()).unwrap();
+        server.process_new_packets().unwrap();
+        let mut wire = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut wire).unwrap();
+        }
+        client.read_tls(&mut wire.as_slice()).unwrap();
+        client.process_new_packets().unwrap();
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn certificates_come_from_handshakes_and_are_looked_at_again() {
+        let site = Site::new();
+        let pair = site.pair(ExtendedKeyUsagePurpose::ClientAuth);
+        let own = pair.0[0].clone();
+        let (mut client, mut server) = site.ends(Some(pair));
+        let of = |server: &ServerConnection, site: &Site| {
+            ClientCertificates::of(server, Arc::new(site.verifier()))
+        };
+        exchange(&mut client, &mut server);
+        assert!(of(&server, &site).is_none(), "before the end");
+        exchange(&mut client, &mut server);
+        let shown = of(&server, &site).unwrap();
+        assert_eq!(shown.verified(at(END - 1)).unwrap(), [own]);
+        assert!(shown.verified(at(END + 1)).is_err());
+        // Whoever is asked again may trust others by then.
+        let shown = of(&server, &Site::new()).unwrap();
+        assert!(shown.verified(at(END - 1)).is_err());
+    }
+
+    #[test]
+    fn a_client_that_shows_nothing_has_no_certificates() {
+        let site = Site::new();
+        let (mut client, mut server) = site.ends(None);
+        exchange(&mut client, &mut server);
+        exchange(&mut client, &mut server);
+        assert!(!server.is_handshaking());
+        let verifier = Arc::new(site.verifier());
+        assert!(ClientCertificates::of(&server, verifier).is_none());
     }
 }

@@ -7,8 +7,8 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -17,7 +17,6 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use http::Extensions;
-use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
 use tonic::server::NamedService as _;
 use tonic_health::pb::health_server::HealthServer;
@@ -26,7 +25,7 @@ use crate::error::{ApiError, BAD_REQUESTS, Cause};
 use crate::grpc::v1::login_service_server::LoginServiceServer;
 use crate::grpc::v1::signer_service_server::SignerServiceServer;
 use crate::grpc::{self, Login, Readiness, Signer};
-use crate::handler::{Context, Front};
+use crate::handler::{ClientCertificates, Context, Front};
 use crate::rest::BODY_LIMIT;
 
 pub use crate::handler::Handlers;
@@ -47,13 +46,9 @@ pub struct RequestId(pub String);
 #[derive(Debug, Clone)]
 pub struct TraceId(pub String);
 
-/// The other end of the connection, as an extension of the request.
+/// The other end of the connection, as an extension of the request. So are the [`ClientCertificates`] that it showed.
 #[derive(Debug, Clone, Copy)]
 pub struct PeerAddr(pub SocketAddr);
-
-/// The certificates that the client showed, verified, its own first: an extension of the request.
-#[derive(Debug, Clone)]
-pub struct ClientCertificates(pub Arc<Vec<CertificateDer<'static>>>);
 
 /// What the process as a whole can do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,9 +194,7 @@ pub(crate) fn context(extensions: &mut Extensions, front: Front) -> Context {
             .remove::<RequestId>()
             .map_or_else(|| Generated::next().to_string(), |id| id.0),
         peer: extensions.get::<PeerAddr>().map(|peer| peer.0),
-        client_certificates: extensions
-            .get::<ClientCertificates>()
-            .map(|certificates| Arc::clone(&certificates.0)),
+        client_certificates: extensions.get::<ClientCertificates>().cloned(),
         front,
         trace: extensions.remove::<TraceId>().map(|trace| trace.0),
         received: Instant::now(),
@@ -238,17 +231,15 @@ mod tests {
 
     #[test]
     fn the_context_is_what_the_shell_said() {
-        let certificates = Arc::new(vec![CertificateDer::from(vec![1, 2, 3])]);
         let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
         let mut extensions = Extensions::new();
         extensions.insert(RequestId("r1".to_owned()));
         extensions.insert(PeerAddr(peer));
         extensions.insert(TraceId("0af7651916cd43dd8448eb211c80319c".to_owned()));
-        extensions.insert(ClientCertificates(Arc::clone(&certificates)));
         let context = context(&mut extensions, Front::Rest);
         assert_eq!(context.request_id, "r1");
         assert_eq!(context.peer, Some(peer));
-        assert_eq!(context.client_certificates, Some(certificates));
+        assert!(context.client_certificates.is_none());
         assert_eq!(context.front, Front::Rest);
         assert_eq!(
             context.trace.as_deref(),
@@ -261,6 +252,6 @@ mod tests {
         let one = context(&mut Extensions::new(), Front::Grpc);
         let two = context(&mut Extensions::new(), Front::Grpc);
         assert_ne!(one.request_id, two.request_id);
-        assert_eq!((one.peer, one.client_certificates), (None, None));
+        assert!(one.peer.is_none() && one.client_certificates.is_none());
     }
 }

@@ -94,6 +94,8 @@ pub struct Refusal {
     pub advice: Cow<'static, str>,
     /// More, for programs and those who look.
     pub detail: Cow<'static, str>,
+    /// The name that they were found to have, whatever they called themselves: for log and record. It may hold anything.
+    pub whose: Option<String>,
 }
 
 /// Why a login was refused. The set is closed: nothing from outside gets into a label.
@@ -123,11 +125,19 @@ pub enum Reason {
     Inactive,
     /// In none of the groups that have rights.
     NoGroup,
+    /// The certificate of an open connection is good no more.
+    Certificate,
+    /// The certificate has no name that may log in.
+    CertificateName,
+    /// The certificate is one that speaks for others.
+    Privileged,
+    /// Nobody gave this name any rights.
+    NoRights,
 }
 
 impl Reason {
     /// Every reason, for tables.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::NoPublicKey,
         Self::Future,
         Self::Old,
@@ -140,6 +150,10 @@ impl Reason {
         Self::NotAllowed,
         Self::Inactive,
         Self::NoGroup,
+        Self::Certificate,
+        Self::CertificateName,
+        Self::Privileged,
+        Self::NoRights,
     ];
 
     /// Whether somebody may have been guessing a name or a password.
@@ -162,6 +176,10 @@ impl Reason {
             Self::NotAllowed => "not_allowed",
             Self::Inactive => "inactive",
             Self::NoGroup => "no_group",
+            Self::Certificate => "certificate_refused",
+            Self::CertificateName => "certificate_name",
+            Self::Privileged => "privileged_certificate",
+            Self::NoRights => "no_rights",
         }
     }
 
@@ -180,6 +198,10 @@ impl Reason {
             Self::NotAllowed => "denied by policy of the directory",
             Self::Inactive => "the account is not active",
             Self::NoGroup => "in none of the groups that have rights",
+            Self::Certificate => "the certificate has ended or was revoked",
+            Self::CertificateName => "the certificate has no name that may log in",
+            Self::Privileged => "a privileged certificate",
+            Self::NoRights => "nobody gave this name any rights",
         }
     }
 }
@@ -191,6 +213,7 @@ impl Refusal {
             reason: Reason::NoCredentials,
             advice: "a name and a password are needed".into(),
             detail: "username or password is empty".into(),
+            whose: None,
         }
     }
 
@@ -200,6 +223,7 @@ impl Refusal {
             reason,
             advice: Cow::Borrowed(""),
             detail: Cow::Borrowed("the name or the password is wrong"),
+            whose: None,
         }
     }
 }

@@ -11,7 +11,7 @@ use aaa_service::shell::{self, Program, Shell};
 use aaa_service::telemetry::metrics::reload_error;
 use tokio::time::MissedTickBehavior;
 
-use crate::doors::{self, Loaded, Opened, Parts};
+use crate::doors::{self, Kind, Loaded, Opened, Parts};
 use crate::login::Login;
 use crate::meter::Meter;
 use crate::pool::HashPool;
@@ -59,6 +59,10 @@ pub fn build(
     let kinds = doors::chosen(document);
     if kinds.is_empty() {
         return None;
+    }
+    if kinds.contains(&Kind::Certificate) && !shell.speaks_tls() {
+        let text = "certificate cannot work without TLS: whatever stands in front would keep the certificates to itself";
+        document.problem("authenticator", text);
     }
     let clock = shell.clock();
     // Before anything can end this, so that everything wrong is told at once.

@@ -148,7 +148,10 @@ impl Fixture {
         let long = "x".repeat(256);
         for name in HOSTILE.iter().copied().chain([long.as_str()]) {
             let mut attempt = words(name, template.password.expose());
-            attempt.context = Context::new("conformance", Front::Rest);
+            let verdict = self.ask(&attempt).await;
+            assert!(!matches!(verdict, Verdict::Known(_)), "{name:?}");
+            // Not over a connection that is somebody else's, either.
+            attempt.context = template.context.clone();
             let verdict = self.ask(&attempt).await;
             assert!(!matches!(verdict, Verdict::Known(_)), "{name:?}");
         }

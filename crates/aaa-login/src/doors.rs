@@ -8,6 +8,7 @@ use aaa_service::shell::Shell;
 use jiff::Timestamp;
 
 use crate::authenticator::Authenticator;
+use crate::certificate::{self, Certificate};
 use crate::login::Door;
 use crate::meter::Meter;
 use crate::mint::Mint;
@@ -21,16 +22,18 @@ use crate::users::USERS_FILE_LIMIT;
 /// An authenticator that there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    Certificate,
     Userlist,
     Okta,
 }
 
 impl Kind {
-    const ALL: [Self; 2] = [Self::Userlist, Self::Okta];
+    const ALL: [Self; 3] = [Self::Certificate, Self::Userlist, Self::Okta];
 
     /// Its name in `authenticator`.
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::Certificate => certificate::NAME,
             Self::Userlist => userlist::NAME,
             Self::Okta => okta::NAME,
         }
@@ -39,6 +42,7 @@ impl Kind {
     /// The section with its settings.
     pub(crate) const fn section(self) -> &'static str {
         match self {
+            Self::Certificate => certificate::SECTION,
             Self::Userlist => settings::SECTION,
             Self::Okta => okta::SECTION,
         }
@@ -57,6 +61,10 @@ pub(crate) fn chosen(document: &Document) -> Vec<Kind> {
         match Kind::named(&name) {
             Some(kind) if chosen.contains(&kind) => {
                 top.problem("authenticator", format!("{name} is there twice"));
+            }
+            Some(Kind::Certificate) if !chosen.is_empty() => {
+                let text = "certificate must be the first: the others refuse whoever gives no name and no password";
+                top.problem("authenticator", text);
             }
             Some(kind) => chosen.push(kind),
             None => {
@@ -84,6 +92,7 @@ pub(crate) struct LoadedDoor {
 
 /// What only this kind of authenticator has.
 enum Own {
+    Certificate(Box<certificate::Settings>),
     Userlist(Box<LoadedUsers>),
     Okta(Box<okta::Settings>),
 }
@@ -103,6 +112,17 @@ pub(crate) fn load(document: &Document, kinds: &[Kind], now: Timestamp) -> Optio
 impl Kind {
     fn load(self, document: &Document, now: Timestamp) -> Option<LoadedDoor> {
         let (issue, own) = match self {
+            Self::Certificate => {
+                let table = certificate::CERTIFICATE;
+                let section = settings::section(document, self.section(), self.name(), table)?;
+                let issue = settings::issue(&section, certificate::ISSUER, now);
+                let own = certificate::Settings::read(&section);
+                if !document.top().has("tls_ca") {
+                    let text = "required with authenticator certificate: clients show none where none is asked for";
+                    document.problem("tls_ca", text);
+                }
+                (issue, Some(Own::Certificate(Box::new(own))))
+            }
             Self::Userlist => {
                 let section =
                     settings::section(document, self.section(), self.name(), settings::USERLIST)?;
@@ -147,6 +167,7 @@ pub(crate) struct Opened {
 
 #[derive(Clone)]
 enum Running {
+    Certificate(Arc<Certificate>),
     Userlist(Arc<Userlist>),
     Okta(Arc<Okta>),
 }
@@ -161,6 +182,9 @@ impl LoadedDoor {
     ) -> Opened {
         let issue = self.issue;
         let authenticator = match self.own {
+            Own::Certificate(own) => {
+                Running::Certificate(Arc::new(Certificate::new(*own, shell.clock())))
+            }
             Own::Userlist(own) => Running::userlist(shell, parts, *own),
             Own::Okta(own) => Running::Okta(Arc::new(Okta::new(
                 *own,
@@ -207,6 +231,7 @@ impl Opened {
 
     pub(crate) fn door(&self) -> Door {
         let authenticator: Arc<dyn Authenticator> = match &self.authenticator {
+            Running::Certificate(certificate) => Arc::clone(certificate) as _,
             Running::Userlist(userlist) => Arc::clone(userlist) as _,
             Running::Okta(okta) => Arc::clone(okta) as _,
         };
@@ -225,6 +250,9 @@ impl Opened {
                 userlist.replace(own.source, own.users);
             }
             (Running::Okta(okta), Own::Okta(own)) => okta.replace(*own),
+            (Running::Certificate(certificate), Own::Certificate(own)) => {
+                certificate.replace(*own);
+            }
             // Whoever calls this has compared the kinds.
             _ => return,
         }
@@ -238,6 +266,7 @@ impl Opened {
     /// Looks at the policy files, which nobody tells of. An error says why a changed one cannot be taken.
     pub(crate) fn look_at_policies(&self) -> Result<(), String> {
         match &self.authenticator {
+            Running::Certificate(certificate) => certificate.look_at_policies(),
             Running::Userlist(userlist) => userlist.look_at_policies().map(drop),
             Running::Okta(okta) => okta.look_at_policies(),
         }

@@ -23,6 +23,7 @@ pub mod settings;
 pub mod throttle;
 
 mod build;
+pub mod certificate;
 #[cfg(test)]
 mod conformance;
 mod doors;

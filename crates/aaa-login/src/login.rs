@@ -286,16 +286,22 @@ impl Login {
             }
             Decided::Refused { by, refusal } => {
                 let reason = refusal.reason;
+                let whose = refusal.whose.as_deref().map(printable);
                 tracing::warn!(
                     user,
                     peer,
+                    whose,
                     authenticator = by,
                     reason = reason.words(),
                     "login refused"
                 );
+                let detail = match whose {
+                    Some(whose) => format!("{}: {whose}", reason.words()),
+                    None => reason.words().to_owned(),
+                };
                 let outcome = Outcome::Refused {
                     reason: decision::Reason::LoginRefused,
-                    detail: reason.words().to_owned(),
+                    detail,
                 };
                 let _receipt = self.record(context, username, None, None, outcome).await?;
                 Ok((Ending::Refused(reason.label()), refusal.answer()))

@@ -244,6 +244,7 @@ fn refusal(reason: Reason) -> Refusal {
         reason,
         advice: advice.into(),
         detail: detail.into(),
+        whose: None,
     }
 }
 

@@ -59,6 +59,7 @@ pub(crate) fn check(
             advice: "the request is not signed by the key that it names".into(),
             detail: "invalid sig: wants the Ed25519 signature of public_key over <timestamp>:<username>:<password>"
                 .into(),
+            whose: None,
         }))
     }
 }
@@ -78,6 +79,7 @@ fn check_time(timestamp: &str, now: Timestamp) -> Result<(), Unproven> {
             advice: format!("the request is dated {away} ahead of the login service's clock; set the clock of this computer right")
                 .into(),
             detail: "future request".into(),
+            whose: None,
         }))
     } else if age > MAX_AGE {
         Err(Unproven::Refused(Refusal {
@@ -85,6 +87,7 @@ fn check_time(timestamp: &str, now: Timestamp) -> Result<(), Unproven> {
             advice: format!("the request is dated {away} behind the login service's clock; set the clock of this computer right, or try again")
                 .into(),
             detail: "old request".into(),
+            whose: None,
         }))
     } else {
         Ok(())
@@ -97,6 +100,7 @@ fn no_public_key() -> Refusal {
         advice: "this service wants a login that is signed with a key, as aaa login and current Choria clients make it"
             .into(),
         detail: "no public_key; the setting allow_unsigned_logins admits a name and a password alone".into(),
+        whose: None,
     }
 }
 

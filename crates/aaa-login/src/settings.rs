@@ -157,8 +157,8 @@ pub(crate) fn section<'a>(
 /// Reads what is the same for every authenticator.
 pub(crate) fn issue(section: &Section<'_>, issuer: &'static str, now: Timestamp) -> Option<Issue> {
     let validity = validity(section);
-    let allow_unsigned = section.boolean("allow_unsigned_logins");
-    let fallback = section.boolean("fallback");
+    let switched = |setting: &Setting| section.knows(setting.key) && section.boolean(setting.key);
+    let (allow_unsigned, fallback) = (switched(&ALLOW_UNSIGNED), switched(&FALLBACK));
     let keys = keys(section, issuer, now);
     if allow_unsigned && section.has("signing_token") {
         section.problem(

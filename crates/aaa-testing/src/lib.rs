@@ -2,4 +2,5 @@
 
 pub mod nats;
 pub mod okta;
+pub mod pki;
 pub mod proxy;

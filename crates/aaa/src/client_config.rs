@@ -29,6 +29,17 @@ const SEED_FILE: &[&str] = &[
     "plugin.choria.security.request_signer.seed_file",
 ];
 const AUTHORITIES: &[&str] = &["plugin.security.choria.ca", "plugin.security.file.ca"];
+/// The certificate and the key that the client shows, by the provider of its security.
+const IDENTITY: &[[&str; 2]] = &[
+    [
+        "plugin.security.choria.certificate",
+        "plugin.security.choria.key",
+    ],
+    [
+        "plugin.security.file.certificate",
+        "plugin.security.file.key",
+    ],
+];
 /// Where a token goes when no configuration says it.
 const DEFAULT_TOKEN_FILE: &str = ".choria/client.jwt";
 
@@ -232,6 +243,14 @@ impl ClientConfig {
     /// Certificates of the authorities to trust besides the machine's own.
     pub(crate) fn authorities(&self) -> Option<PathBuf> {
         self.path(AUTHORITIES)
+    }
+
+    /// The certificate and the key that this client shows, when there are both.
+    pub(crate) fn certificate_files(&self) -> Option<[PathBuf; 2]> {
+        IDENTITY.iter().find_map(|[certificate, key]| {
+            let files = [self.path(&[certificate])?, self.path(&[key])?];
+            files.iter().all(|file| file.is_file()).then_some(files)
+        })
     }
 
     /// The protocol that this client speaks: v2 with tokens for everything, v1 with certificates.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use aaa_api::client::{Client, ClientError, Settings, Trust};
+use aaa_api::client::{Client, ClientError, Identity, Settings, Trust};
 use clap::Args;
 
 use crate::client_config::ClientConfig;
@@ -21,11 +21,36 @@ pub(crate) struct ReachArgs {
 }
 
 impl ReachArgs {
-    /// A client that trusts whom it may.
+    /// A client that trusts whom it may, and shows the certificate of the configuration where one is asked for.
     pub(crate) fn client(&self, config: &ClientConfig) -> Result<Client, Failure> {
+        let identity = config.certificate_files().and_then(|files| {
+            // Those who do not ask for it can do without.
+            let read = read_identity(&files);
+            read.inspect_err(|failure| screen::warn(&failure.to_string()))
+                .ok()
+        });
+        self.client_with(config, identity)
+    }
+
+    /// A client that shows the certificate in these files: the certificate, then its key.
+    pub(crate) fn client_as(
+        &self,
+        config: &ClientConfig,
+        files: &[PathBuf; 2],
+    ) -> Result<Client, Failure> {
+        let identity = read_identity(files).map_err(|failure| failure.with(Exit::Usage))?;
+        self.client_with(config, Some(identity))
+    }
+
+    fn client_with(
+        &self,
+        config: &ClientConfig,
+        identity: Option<Identity>,
+    ) -> Result<Client, Failure> {
         let trust = self.trust(config)?;
         let settings = Settings {
             trust,
+            identity,
             ..Settings::default()
         };
         Client::new(settings).map_err(|error| match &self.ca_file(config) {
@@ -70,6 +95,13 @@ impl ReachArgs {
     fn ca_file(&self, config: &ClientConfig) -> Option<PathBuf> {
         self.ca.clone().or_else(|| config.authorities())
     }
+}
+
+fn read_identity([certificate, key]: &[PathBuf; 2]) -> Result<Identity, Failure> {
+    Ok(Identity {
+        certificates: files::read(certificate)?,
+        key: files::read_secret(key)?,
+    })
 }
 
 /// Why a service did not answer as hoped, and what to do about it.

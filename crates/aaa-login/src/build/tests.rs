@@ -76,7 +76,7 @@ async fn authenticators_that_there_are_not_are_told() {
     for (authenticator, expected) in [
         (
             json!("ldap"),
-            "unknown; those that there are: userlist, okta",
+            "unknown; those that there are: certificate, userlist, okta",
         ),
         (json!(["userlist", "userlist"]), "userlist is there twice"),
     ] {

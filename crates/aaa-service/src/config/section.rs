@@ -74,6 +74,11 @@ impl<'a> Section<'a> {
         self.value(key).is_some()
     }
 
+    /// Whether there is such a setting here at all.
+    pub fn knows(&self, key: &str) -> bool {
+        self.table.iter().any(|setting| setting.key == key)
+    }
+
     /// A text.
     pub fn string(&self, key: &str) -> Option<String> {
         let setting = self.setting(key);

@@ -50,9 +50,22 @@ pub static TOP: &[Setting] = &[
     Setting::new(
         "tls_ca",
         Kind::Path,
-        "Certificates in PEM. When set, a client must show a certificate issued by one of them. Followed.",
+        "Certificates in PEM. When set, a client must show a certificate issued by one of them (see `tls_client_certificate`). Followed.",
     )
     .example("\"/etc/aaa/ca.crt\""),
+    Setting::new(
+        "tls_crl",
+        Kind::Words,
+        "Files with lists of revoked certificates in PEM. When set, each issuer of a client's certificate must have a list, and one that has not ended. Followed.",
+    )
+    .example("[\"/etc/aaa/ca_crl.pem\"]"),
+    Setting::new(
+        "tls_client_certificate",
+        Kind::OneOf(&["required", "optional"]),
+        "Whether clients can connect without a certificate where `tls_ca` is set. One that they show must be good either way.",
+    )
+    .default("required")
+    .example("\"optional\""),
     Setting::new(
         "logfile",
         Kind::Path,
@@ -126,9 +139,15 @@ pub static TOP: &[Setting] = &[
     Setting::new(
         "authenticator",
         Kind::Words,
-        "Who says who somebody is: `userlist`, `okta`. Of several each is asked in turn, until one knows the user.",
+        "Who says who somebody is: `certificate`, `userlist`, `okta`. Of several each is asked in turn, until one knows the user.",
     )
     .example("\"userlist\""),
+    Setting::new(
+        "certificate_authenticator",
+        Kind::Section,
+        "Holders of certificates by `tls_ca`.",
+    )
+    .example("{\"validity\": \"1h\", \"rights\": [{\"certnames\": \"/\\\\.mcollective$/\", \"acls\": [\"puppet.*\"]}]}"),
     Setting::new(
         "userlist_authenticator",
         Kind::Section,

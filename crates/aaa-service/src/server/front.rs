@@ -6,9 +6,7 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use aaa_api::server::{
-    ClientCertificates, LOGIN_PATH, OPENAPI_PATH, PeerAddr, RequestId, SIGN_PATH, TraceId,
-};
+use aaa_api::server::{LOGIN_PATH, OPENAPI_PATH, PeerAddr, RequestId, SIGN_PATH, TraceId};
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
@@ -117,9 +115,7 @@ impl Respond for Front {
         }
         parts.extensions.insert(PeerAddr(link.peer));
         if let Some(certificates) = &link.certificates {
-            parts
-                .extensions
-                .insert(ClientCertificates(Arc::clone(certificates)));
+            parts.extensions.insert(certificates.clone());
         }
         let call = self.router.clone().call(Request::from_parts(parts, body));
         let mut response = match call.instrument(span.clone()).await {

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use aaa_api::handler::ClientCertificates;
 use axum::body::Body;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
@@ -53,8 +53,7 @@ pub(crate) trait Respond: Send + Sync + 'static {
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
     pub(crate) peer: SocketAddr,
-    /// Verified against `tls_ca`.
-    pub(crate) certificates: Option<Arc<Vec<CertificateDer<'static>>>>,
+    pub(crate) certificates: Option<ClientCertificates>,
 }
 
 /// How a connection ended.

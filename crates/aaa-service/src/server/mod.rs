@@ -2,6 +2,7 @@
 
 mod activity;
 mod body;
+mod clients;
 mod front;
 mod http;
 mod limits;
@@ -13,8 +14,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aaa_api::handler::ClientCertificates;
 use metrics::{Gauge, counter, gauge};
-use rustls_pki_types::CertificateDer;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -27,7 +28,7 @@ pub(crate) use front::Front;
 pub(crate) use http::{Http, Link, Respond};
 pub(crate) use limits::Limits;
 pub(crate) use listen::Address;
-pub(crate) use tls::{Tls, TlsFiles};
+pub(crate) use tls::{TLS_FILE_BYTES, Tls, TlsFiles};
 
 use http::End;
 
@@ -159,7 +160,7 @@ impl<R: Respond> Server<R> {
         }
     }
 
-    async fn handshake(&self, tls: &Tls, mut stream: TcpStream) -> Result<Secured, End> {
+    async fn handshake(&self, tls: &Arc<Tls>, mut stream: TcpStream) -> Result<Secured, End> {
         let acceptor = TlsAcceptor::from(tls.current());
         let accepted = timeout(self.handshake_timeout, async move {
             // The first byte of a TLS handshake is 22 (RFC 8446 section 5.1); that of an HTTP method is a letter.
@@ -181,10 +182,7 @@ impl<R: Respond> Server<R> {
             Err(_) => return Err(End::TimedOut("handshake_timeout")),
         };
         let (_, session) = stream.get_ref();
-        let certificates = session.peer_certificates().map(|chain| {
-            let owned = chain.iter().map(|der| der.clone().into_owned());
-            Arc::new(owned.collect::<Vec<CertificateDer<'static>>>())
-        });
+        let certificates = ClientCertificates::of(session, Arc::<Tls>::clone(tls));
         Ok((stream, certificates))
     }
 
@@ -198,7 +196,7 @@ impl<R: Respond> Server<R> {
 /// A connection after its handshake, and what the client showed.
 type Secured = (
     tokio_rustls::server::TlsStream<TcpStream>,
-    Option<Arc<Vec<CertificateDer<'static>>>>,
+    Option<ClientCertificates>,
 );
 
 /// Errors of accept that speak of the one connection that was not made.

@@ -1,37 +1,39 @@
 //! TLS: certificate and key from files, checked to belong together, and taken anew when the files change.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::aws_lc_rs::digest;
+use aaa_api::handler::VerifyClient;
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
+use rustls::{Error, InconsistentKeys, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
+use super::clients::{ClientFiles, Clients};
 use crate::config::{Digest, Document, FileContent, MAX_FILE_BYTES, Problems};
 
 const CERTIFICATE: &str = "tls_certificate";
 const KEY: &str = "tls_key";
-const CA: &str = "tls_ca";
 
 const WANTS_CERTIFICATE: &str = "wants a certificate in PEM, with its chain";
 const WANTS_KEY: &str = "wants the private key of tls_certificate in PEM";
-const WANTS_CA: &str = "wants certificates in PEM, of those who issue clients' certificates";
 
 /// The files that the configuration names.
 #[derive(Debug, Clone)]
 pub(crate) struct TlsFiles {
     certificate: PathBuf,
     key: PathBuf,
-    ca: Option<PathBuf>,
+    clients: Option<ClientFiles>,
 }
 
 impl TlsFiles {
@@ -47,10 +49,11 @@ impl TlsFiles {
                 );
             }
         }
+        let clients = ClientFiles::read(&top);
         Some(Self {
             certificate: certificate?,
             key: key?,
-            ca: top.path(CA),
+            clients,
         })
     }
 
@@ -59,32 +62,32 @@ impl TlsFiles {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let chain_file = read(&self.certificate, CERTIFICATE, WANTS_CERTIFICATE, found);
         let key_file = read(&self.key, KEY, WANTS_KEY, found);
-        let ca_file = match &self.ca {
-            Some(path) => Some(read(path, CA, WANTS_CA, found)?),
+        let clients = match &self.clients {
+            Some(files) => Some(files.load(&provider, found)?),
             None => None,
         };
         let (chain_file, key_file) = (chain_file?, key_file?);
         let chain = certificates(&chain_file, CERTIFICATE, WANTS_CERTIFICATE, found);
         let key = private_key(&key_file, found);
-        let ca = ca_file
-            .as_ref()
-            .map(|file| certificates(file, CA, WANTS_CA, found));
         let (chain, key) = (chain?, key?);
         let not_after = not_after(&chain);
         let pair = pair(chain, key, &provider, found)?;
-        let config = match ca {
-            None => server_config(&provider, None, pair),
-            Some(ca) => server_config(&provider, Some(roots(ca?, found)?), pair),
-        };
-        match config {
+        let mut files = vec![digest_of(&chain_file), digest_of(&key_file)];
+        let clients = clients.map(
+            |Clients {
+                 verifier,
+                 files: read,
+             }| {
+                files.extend(read);
+                verifier
+            },
+        );
+        match server_config(&provider, clients.clone(), pair) {
             Ok(config) => Some(Loaded {
                 config: Arc::new(config),
+                clients,
                 not_after,
-                files: [Some(&chain_file), Some(&key_file), ca_file.as_ref()]
-                    .into_iter()
-                    .flatten()
-                    .map(|file| (file.path().to_owned(), file.digest()))
-                    .collect(),
+                files,
             }),
             Err(error) => {
                 found.push(CERTIFICATE, error.to_string());
@@ -96,6 +99,8 @@ impl TlsFiles {
 
 struct Loaded {
     config: Arc<ServerConfig>,
+    /// Decides about the certificates of clients, if they show any.
+    clients: Option<Arc<dyn ClientCertVerifier>>,
     /// When the certificate ends, in seconds of the unix epoch.
     not_after: Option<i64>,
     /// The files as they were read.
@@ -106,8 +111,7 @@ struct Loaded {
 pub(crate) struct Tls {
     files: TlsFiles,
     read_at_start: Vec<(PathBuf, Digest)>,
-    current: ArcSwap<ServerConfig>,
-    not_after: ArcSwap<Option<i64>>,
+    current: ArcSwap<Loaded>,
 }
 
 impl Tls {
@@ -116,9 +120,8 @@ impl Tls {
         let loaded = files.load(found)?;
         Some(Self {
             files,
-            read_at_start: loaded.files,
-            current: ArcSwap::new(loaded.config),
-            not_after: ArcSwap::from_pointee(loaded.not_after),
+            read_at_start: loaded.files.clone(),
+            current: ArcSwap::from_pointee(loaded),
         })
     }
 
@@ -132,8 +135,10 @@ impl Tls {
         let mut found = Problems::default();
         match self.files.load(&mut found) {
             Some(loaded) if found.is_empty() => {
-                self.not_after.store(Arc::new(loaded.not_after));
-                self.current.store(loaded.config);
+                for warning in found.warnings() {
+                    tracing::warn!(setting = warning.key, "{}", warning.text);
+                }
+                self.current.store(Arc::new(loaded));
                 Ok(())
             }
             _ => Err(found),
@@ -141,18 +146,35 @@ impl Tls {
     }
 
     pub(super) fn current(&self) -> Arc<ServerConfig> {
-        self.current.load_full()
+        Arc::clone(&self.current.load().config)
     }
 
     /// When the certificate ends, in seconds of the unix epoch.
     pub(crate) fn not_after(&self) -> Option<i64> {
-        **self.not_after.load()
+        self.current.load().not_after
+    }
+}
+
+impl VerifyClient for Tls {
+    fn verify(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> Result<(), Error> {
+        match &self.current.load().clients {
+            Some(verifier) => verifier.verify(chain, now),
+            None => Err(Error::NoCertificatesPresented),
+        }
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("files", &self.files)
+            .finish_non_exhaustive()
     }
 }
 
 fn server_config(
     provider: &Arc<CryptoProvider>,
-    clients: Option<RootCertStore>,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
     pair: CertifiedKey,
 ) -> Result<ServerConfig, Error> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
@@ -160,19 +182,13 @@ fn server_config(
     let mutual = clients.is_some();
     let builder = match clients {
         None => builder.with_no_client_auth(),
-        Some(roots) => {
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-                    .build()
-                    .map_err(|e| Error::General(e.to_string()))?;
-            builder.with_client_cert_verifier(verifier)
-        }
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
     };
     let mut config =
         builder.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(pair)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     if mutual {
-        // A resumed session would go on with a certificate that has ended, or whose issuer is trusted no more.
+        // A resumed session would go on with a certificate that has ended, was revoked, or whose issuer is trusted no more.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     } else {
@@ -181,8 +197,16 @@ fn server_config(
     Ok(config)
 }
 
-fn read(path: &Path, key: &str, wants: &str, found: &mut Problems) -> Option<FileContent> {
-    match FileContent::read(path, MAX_FILE_BYTES) {
+/// The largest file that is read here, in bytes: lists of revoked certificates of large sites.
+pub(crate) const TLS_FILE_BYTES: u64 = 16 * MAX_FILE_BYTES;
+
+pub(super) fn read(
+    path: &Path,
+    key: &str,
+    wants: &str,
+    found: &mut Problems,
+) -> Option<FileContent> {
+    match FileContent::read(path, TLS_FILE_BYTES) {
         Ok(content) => Some(content),
         Err(error) => {
             found.push(key, format!("{}: {error}; {wants}", path.display()));
@@ -191,7 +215,12 @@ fn read(path: &Path, key: &str, wants: &str, found: &mut Problems) -> Option<Fil
     }
 }
 
-fn certificates(
+/// A file, and what it looked like.
+pub(super) fn digest_of(file: &FileContent) -> (PathBuf, Digest) {
+    (file.path().to_owned(), file.digest())
+}
+
+pub(super) fn certificates(
     file: &FileContent,
     key: &str,
     wants: &str,
@@ -237,7 +266,7 @@ fn private_key(file: &FileContent, found: &mut Problems) -> Option<PrivateKeyDer
 }
 
 /// What a PEM reader found, without the text around it, which may be a key's.
-fn pem_problem(error: &pem::Error) -> String {
+pub(super) fn pem_problem(error: &pem::Error) -> String {
     match error {
         pem::Error::MissingSectionEnd { .. } => "ends before its END line".to_owned(),
         pem::Error::NoItemsFound => "holds nothing of the kind".to_owned(),
@@ -314,20 +343,6 @@ fn kind_of(spki: &SubjectPublicKeyInfo<'_>) -> String {
         _ if spki.algorithm.algorithm.to_id_string() == ED25519 => "Ed25519".to_owned(),
         _ => "unknown".to_owned(),
     }
-}
-
-fn roots(ca: Vec<CertificateDer<'static>>, found: &mut Problems) -> Option<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    for certificate in ca {
-        if let Err(error) = roots.add(certificate) {
-            found.push(
-                CA,
-                format!("holds a certificate that cannot be used ({error}); {WANTS_CA}"),
-            );
-            return None;
-        }
-    }
-    Some(roots)
 }
 
 fn not_after(chain: &[CertificateDer<'_>]) -> Option<i64> {

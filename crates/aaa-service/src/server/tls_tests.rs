@@ -40,7 +40,7 @@ impl Files {
         TlsFiles {
             certificate: self.path("tls.crt"),
             key: self.path("tls.key"),
-            ca: None,
+            clients: None,
         }
     }
 
@@ -157,7 +157,9 @@ fn missing_settings_are_required() {
 fn sessions_are_not_resumed_where_clients_show_certificates() {
     let files = Files::new();
     let mut with_ca = files.tls_files();
-    with_ca.ca = Some(files.path("tls.crt"));
+    let config = format!("{{\"tls_ca\": \"{}\"}}", files.path("tls.crt").display());
+    let document = Document::parse("a.json", config.as_bytes()).unwrap();
+    with_ca.clients = ClientFiles::read(&document.top());
     let tls = Tls::load(with_ca, &mut Problems::default()).unwrap();
     assert_eq!(tls.current().send_tls13_tickets, 0);
     assert!(!tls.current().session_storage.can_cache());

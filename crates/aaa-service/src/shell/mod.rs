@@ -37,6 +37,7 @@ pub struct Shell {
     site: String,
     clock: SharedClock,
     checking: bool,
+    tls: bool,
     trail: Option<Arc<Trail>>,
     readiness: Readiness,
     draining: CancellationToken,
@@ -110,11 +111,12 @@ where
 }
 
 impl Shell {
-    fn new(site: String, clock: SharedClock, checking: bool) -> Self {
+    fn new(site: String, options: &Options) -> Self {
         Self {
             site,
-            clock,
-            checking,
+            clock: Arc::clone(&options.clock),
+            checking: options.checking,
+            tls: !options.disable_tls,
             trail: None,
             readiness: Readiness::default(),
             draining: CancellationToken::new(),
@@ -152,6 +154,11 @@ impl Shell {
     /// The time of day.
     pub fn clock(&self) -> SharedClock {
         Arc::clone(&self.clock)
+    }
+
+    /// Whether clients are spoken to over TLS, and so can show certificates.
+    pub fn speaks_tls(&self) -> bool {
+        self.tls
     }
 
     /// Where what happens goes on record, as the configuration says. Every service of this process has the same one; it is

@@ -12,8 +12,8 @@ use super::reload::{Fixed, Reloader, take_tls};
 use super::running::{Parts, Running, StartTime};
 use super::{Options, Program, Shell};
 use crate::admin::Admin;
-use crate::config::{Document, MAX_FILE_BYTES, Problems};
-use crate::server::{Address, Front, Limits, Server, Tls, TlsFiles};
+use crate::config::{Document, Problems};
+use crate::server::{Address, Front, Limits, Server, TLS_FILE_BYTES, Tls, TlsFiles};
 use crate::telemetry::{Telemetry, metrics};
 use crate::watch::{Follow, Watch};
 
@@ -48,7 +48,7 @@ impl Prepared {
         metrics::install();
         let site = document.top().string("site").unwrap_or_default();
         let limits = Limits::read(&document);
-        let mut shell = Shell::new(site, options.clock, options.checking);
+        let mut shell = Shell::new(site, &options);
         let outcome = build(&document, &mut shell);
         let listen = address(&document, "listen", options.listen, "port");
         let admin = address(
@@ -246,14 +246,14 @@ fn warn_of_expiry(tls: &Tls, shell: &Shell, found: &mut Problems) {
     metrics::certificate_expiry(&shell.site, not_after);
 }
 
-/// Takes certificate, key and CA anew when one of them changes.
+/// Takes certificate, key, authorities and lists of revoked certificates anew when one of them changes.
 fn follow_tls(tls: &Arc<Tls>, shell: &Shell) -> Follow {
     let site = shell.site.clone();
     let reloaded = Arc::clone(tls);
     Follow::of_digests(
         "tls_certificate",
         tls.read_at_start(),
-        MAX_FILE_BYTES,
+        TLS_FILE_BYTES,
         move |_| take_tls(&reloaded, &site),
     )
 }

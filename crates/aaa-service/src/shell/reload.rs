@@ -113,6 +113,8 @@ impl Fixed {
         "tls_certificate",
         "tls_key",
         "tls_ca",
+        "tls_crl",
+        "tls_client_certificate",
         "logfile",
         "log_format",
         "telemetry",

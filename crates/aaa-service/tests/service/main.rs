@@ -11,6 +11,7 @@
 mod audit;
 mod clients;
 mod life;
+mod revoked;
 mod support;
 mod tls;
 mod traces;

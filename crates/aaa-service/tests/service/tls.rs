@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use aaa_api::client::{Client, Identity, Settings, Trust};
 use aaa_api::rest::SignRequest;
+use aaa_core::clock::{Clock as _, SystemClock};
 use aaa_core::secret::Secret;
 use aaa_service::shell::{self, Running};
 use rcgen::{
@@ -251,7 +252,7 @@ async fn with_a_ca_clients_show_certificates_that_handlers_see() {
     let contexts = signer.contexts.lock().unwrap();
     let shown = contexts[0].client_certificates.as_ref().unwrap();
     assert_eq!(
-        shown[0],
+        shown.verified(SystemClock.now()).unwrap()[0],
         CertificateDer::from_pem_slice(bob.certificate.as_bytes()).unwrap()
     );
 }

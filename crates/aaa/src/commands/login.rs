@@ -24,13 +24,15 @@ use crate::{describe, files};
 
 /// Log in, so that requests can be signed
 ///
-/// Asks for name and password, makes a new key, and keeps token and key where the configuration of the Choria client says. Every
-/// login service of the configuration is tried until one decides.
+/// Asks for name and password, or shows a certificate, makes a new key, and keeps token and key where the configuration of the Choria
+/// client says. Every login service of the configuration is tried until one decides.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   aaa login
   aaa login --username bob --password-file - < secret
+  aaa login --certificate
+  aaa login --certificate bob.crt --key bob.key
   aaa login --shell")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -41,6 +43,18 @@ pub(crate) struct Args {
     /// A file whose first line is the password, or - for standard input; asked for when absent
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
+    /// Log in with a certificate instead of a name and a password: with this one, or with that of the configuration
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 0..=1,
+        default_missing_value = "",
+        conflicts_with_all = ["username", "password_file"]
+    )]
+    certificate: Option<OsString>,
+    /// The private key of --certificate FILE; in the same file when absent
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
     /// Log in at this URL instead of those of the configuration
     #[arg(long, value_name = "URL")]
     url: Vec<String>,
@@ -65,7 +79,10 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let config = args.config.load()?;
     let urls = args.urls(&config)?;
     let session = Session::of(&config)?;
-    let client = args.reach.client(&config)?;
+    let client = match args.identity(&config)? {
+        Some(files) => args.reach.client_as(&config, &files)?,
+        None => args.reach.client(&config)?,
+    };
     let who = args.who()?;
     let key = Ed25519Key::generate()
         .map_err(|_| Failure::failed("the system gave no random numbers to make a key from"))?;
@@ -98,7 +115,7 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))
 }
 
-/// Name and password.
+/// Name and password; both empty for whom their certificate speaks.
 struct Who {
     username: String,
     password: Secret<String>,
@@ -123,7 +140,34 @@ impl Args {
         Ok(urls)
     }
 
+    /// The files of the certificate that is to log in, and of its key.
+    fn identity(&self, config: &ClientConfig) -> Result<Option<[PathBuf; 2]>, Failure> {
+        let Some(certificate) = &self.certificate else {
+            return Ok(None);
+        };
+        if !certificate.is_empty() {
+            let certificate = PathBuf::from(certificate);
+            let key = self.key.clone().unwrap_or_else(|| certificate.clone());
+            return Ok(Some([certificate, key]));
+        }
+        if self.key.is_some() {
+            return Err(Failure::usage("--key belongs to --certificate FILE"));
+        }
+        config.certificate_files().map(Some).ok_or_else(|| {
+            Failure::usage(format!(
+                "there is no certificate to log in with: set plugin.security.file.certificate and plugin.security.file.key in {}, or give --certificate FILE --key FILE",
+                config.name()
+            ))
+        })
+    }
+
     fn who(&self) -> Result<Who, Failure> {
+        if self.certificate.is_some() {
+            return Ok(Who {
+                username: String::new(),
+                password: Secret::new(String::new()),
+            });
+        }
         if let Some(file) = &self.password_file {
             let username = self.username.clone().ok_or_else(|| {
                 Failure::usage("--password-file needs --username NAME: whose password is it?")

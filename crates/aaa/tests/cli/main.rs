@@ -10,6 +10,7 @@
 )]
 
 mod audit;
+mod certificate;
 mod crypt;
 mod demo;
 mod health;
