@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aaa_api::handler::{Handlers, LoginHandler};
 use aaa_core::clock::SharedClock;
-use aaa_service::config::Document;
+use aaa_service::config::{Document, Topic};
 use aaa_service::readiness::ReadyHandle;
 use aaa_service::shell::{self, Program, Shell};
 use aaa_service::telemetry::metrics::reload_error;
@@ -88,9 +88,10 @@ pub fn build(
         options.alone,
     );
     for opened in service.doors() {
+        let key = format!("{}.signing_token", opened.kind().section());
+        shell.ends(&key, opened.mint.expires());
         if let Some(warning) = opened.mint.warning(clock.now()) {
-            let key = format!("{}.signing_token", opened.kind().section());
-            document.warn(key, warning);
+            document.warn_of(Topic::Ending, key, warning);
         }
     }
     Some(Arc::new(Login {

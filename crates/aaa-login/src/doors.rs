@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aaa_service::config::{Document, FileContent, MAX_FILE_BYTES};
-use aaa_service::shell::Shell;
+use aaa_service::shell::{Answer, Dependency, Probe, Shell};
 use jiff::Timestamp;
 
 use crate::authenticator::Authenticator;
@@ -186,11 +186,7 @@ impl LoadedDoor {
                 Running::Certificate(Arc::new(Certificate::new(*own, shell.clock())))
             }
             Own::Userlist(own) => Running::userlist(shell, parts, *own),
-            Own::Okta(own) => Running::Okta(Arc::new(Okta::new(
-                *own,
-                shell.clock(),
-                parts.meter.clone(),
-            ))),
+            Own::Okta(own) => Running::okta(shell, parts, *own),
         };
         let mint = Arc::new(Mint::new(issue.files, issue.minter, issue.validity));
         let keys: Vec<&FileContent> = issue.key_files.iter().collect();
@@ -211,6 +207,20 @@ impl LoadedDoor {
 }
 
 impl Running {
+    fn okta(shell: &mut Shell, parts: &Parts, own: okta::Settings) -> Self {
+        let okta = Arc::new(Okta::new(own, shell.clock(), parts.meter.clone()));
+        let asked = Arc::clone(&okta);
+        let name = okta.endpoint();
+        shell.probe(Probe::new(Dependency::Tenant, name, move || async move {
+            asked.answers().await?;
+            Ok(Answer {
+                good: "accepts the API token".to_owned(),
+                ..Answer::default()
+            })
+        }));
+        Self::Okta(okta)
+    }
+
     fn userlist(shell: &mut Shell, parts: &Parts, own: LoadedUsers) -> Self {
         let (pool, meter) = (Arc::clone(&parts.pool), parts.meter.clone());
         let userlist = Arc::new(Userlist::new(own.source, own.users, pool, meter));

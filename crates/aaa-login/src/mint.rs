@@ -180,8 +180,12 @@ impl Mint {
 
     /// Seconds until it can issue no more; `None` when its right does not end.
     pub(crate) fn seconds_left(&self, now: Timestamp) -> Option<i64> {
-        let expires = self.current.load().minter.expires()?;
-        Some(expires.saturating_sub(now.as_second()))
+        Some(self.expires()?.saturating_sub(now.as_second()))
+    }
+
+    /// When its right ends, in unix seconds; `None` when it does not.
+    pub(crate) fn expires(&self) -> Option<i64> {
+        self.current.load().minter.expires()
     }
 
     /// What is to be said about the end of its right, once for each stage on the way there.

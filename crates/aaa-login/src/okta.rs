@@ -39,6 +39,8 @@ pub(crate) const ISSUER: &str = "Choria Okta Authenticator";
 /// What stands before the name in its caller ids.
 const PROVIDER: &str = "okta";
 
+/// Whom a tenant is asked for to see whether it answers.
+const NOBODY: &str = "aaa-doctor@nobody.invalid";
 /// Logins that ask the tenant at the same time. More are turned away.
 const IN_FLIGHT: usize = 1024;
 /// How long those have to wait.
@@ -94,6 +96,23 @@ impl Okta {
     /// Looks whether a policy file has changed. What has a fault changes nothing.
     pub(crate) fn look_at_policies(&self) -> Result<(), String> {
         self.current.load().groups.grants.look_at_policies()
+    }
+
+    /// Where the tenant is.
+    pub(crate) fn endpoint(&self) -> String {
+        self.current.load().tenant.endpoint().to_owned()
+    }
+
+    /// Whether the tenant answers, and takes the API token. It is asked for somebody whom it does not know: a password would count
+    /// as an attempt to log in there, so whether the client's secret is right only a login shows.
+    pub(crate) async fn answers(&self) -> Result<(), String> {
+        let current = self.current.load_full();
+        let nobody = PathSegment::of(NOBODY).ok_or("nobody has no name")?;
+        let session = current.tenant.session(&self.clock, &self.meter);
+        match session.user(&nobody).await {
+            Ok(_) => Ok(()),
+            Err(fault) => Err(fault.to_string()),
+        }
     }
 
     async fn ask(

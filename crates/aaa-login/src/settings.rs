@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use aaa_core::token::Minter;
-use aaa_service::config::{Document, FileContent, Kind, Section, Setting, Table};
+use aaa_service::config::{Described, Document, FileContent, Kind, Section, Setting, Table, Topic};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::certificate;
 use crate::mint::{Files, KEY_WANTED, TOKEN_WANTED};
+use crate::okta;
+use crate::throttle;
 use crate::userlist::Source;
 use crate::users::{FileText, Reader, USERS_FILE_LIMIT, Users};
 
@@ -120,6 +123,18 @@ pub static USER: &Table = &[
     .example("{\"fleet_management\": true}"),
 ];
 
+/// The sections of logins.
+pub static SECTIONS: &[Described] = &[
+    (SECTION, USERLIST),
+    ("userlist_authenticator.users[]", USER),
+    (okta::SECTION, okta::OKTA),
+    ("okta_authenticator.groups[]", okta::GROUP),
+    (certificate::SECTION, certificate::CERTIFICATE),
+    ("certificate_authenticator.rights[]", certificate::RIGHTS),
+    (throttle::SECTION, throttle::THROTTLE),
+    ("login_throttle.shared_networks[]", throttle::SHARED_NETWORK),
+];
+
 /// What is the same for every authenticator, read to the end: the files that it names are too.
 pub(crate) struct Issue {
     pub(crate) files: Files,
@@ -220,7 +235,7 @@ fn keys(
 pub(crate) fn users(section: &Section<'_>) -> Option<LoadedUsers> {
     let inline = inline(section);
     let path = section.path("users_file");
-    let content = section.file_up_to("users_file", "a JSON list of users", USERS_FILE_LIMIT);
+    let content = section.secret_file_up_to("users_file", "a JSON list of users", USERS_FILE_LIMIT);
     if path.is_some() && content.is_none() {
         return None;
     }
@@ -286,6 +301,6 @@ fn warn_of(users: &Users, section: &Section<'_>) {
         );
     }
     if let Some(weakness) = users.weakness() {
-        section.warn(key, weakness);
+        section.warn_of(Topic::Hashes, key, weakness);
     }
 }

@@ -14,9 +14,11 @@ use aaa_audit::{Auditor, Delivery, Scribe, Sink, Trail};
 
 use crate::config::{Document, Kind, Section, Setting};
 use crate::readiness::ReadyHandle;
+use crate::shell::Probe;
 
 mod stream;
 
+use stream::Built;
 pub use stream::{JETSTREAM_AUDITOR, STREAM};
 
 /// Where the records of a configuration are kept, for those who read them.
@@ -129,11 +131,19 @@ pub(crate) struct Given<'a> {
     pub(crate) condition: &'a dyn Fn(&str) -> ReadyHandle,
 }
 
-/// The trail that the configuration asks for, and the streams that are to be started with it. What is wrong goes to the document;
-/// the trail is not to be used then.
-pub(crate) fn trail(document: &Document, given: &Given<'_>) -> (Trail, Vec<Start>) {
+/// What a configuration makes of its auditors.
+pub(crate) struct Made {
+    pub(crate) trail: Trail,
+    /// The streams that are to be started with it.
+    pub(crate) starts: Vec<Start>,
+    /// The streams that could be asked, of a configuration that is only checked.
+    pub(crate) probes: Vec<Probe>,
+}
+
+/// The trail that the configuration asks for. What is wrong goes to the document; the trail is not to be used then.
+pub(crate) fn trail(document: &Document, given: &Given<'_>) -> Made {
     let top = document.top();
-    let (mut auditors, mut starts) = (Vec::new(), Vec::new());
+    let (mut auditors, mut starts, mut probes) = (Vec::new(), Vec::new(), Vec::new());
     for name in top.list("auditors") {
         let stream = match name.as_str() {
             "logfile" => {
@@ -154,12 +164,25 @@ pub(crate) fn trail(document: &Document, given: &Given<'_>) -> (Trail, Vec<Start
                 None
             }
         };
-        if let Some((auditor, start)) = stream {
+        if let Some((auditor, next)) = stream {
             auditors.push(auditor);
-            starts.extend(start);
+            match next {
+                Next::Start(start) => starts.push(start),
+                Next::Probe(probe) => probes.push(probe),
+            }
         }
     }
-    (Trail::new(given.site, auditors), starts)
+    Made {
+        trail: Trail::new(given.site, auditors),
+        starts,
+        probes,
+    }
+}
+
+/// What is to be done with a stream: to start it with the service, or to ask whether it is there.
+enum Next {
+    Start(Start),
+    Probe(Probe),
 }
 
 /// A stream to start when the service does.
@@ -192,11 +215,7 @@ impl Start {
     }
 }
 
-fn jetstream(
-    document: &Document,
-    key: &str,
-    given: &Given<'_>,
-) -> Option<(Auditor, Option<Start>)> {
+fn jetstream(document: &Document, key: &str, given: &Given<'_>) -> Option<(Auditor, Next)> {
     let Some(section) = document.section(key, JETSTREAM_AUDITOR) else {
         let text = "missing; auditors names it, and these are its settings";
         document.top().problem(key, text);
@@ -211,13 +230,16 @@ fn jetstream(
         (Some(condition), Some(problem)) => condition.not_ready(problem),
         (None, _) => {}
     });
-    let (auditor, sink) = stream::build(&section, given, delivery, health)?;
-    let start = sink.map(|sink| Start {
-        sink,
-        delivery,
-        condition,
-    });
-    Some((auditor, start))
+    let (auditor, built) = stream::build(&section, given, delivery, health)?;
+    let next = match built {
+        Built::Sink(sink) => Next::Start(Start {
+            sink,
+            delivery,
+            condition,
+        }),
+        Built::Checked(probe) => Next::Probe(probe),
+    };
+    Some((auditor, next))
 }
 
 /// Who writes records down; what is wrong with how goes to the document.

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use aaa_core::choria_config::ChoriaConfig;
 use aaa_core::claims::ClientClaims;
-use aaa_core::key::{Ed25519Key, RsaKey, SigningKey, VerifyingKey};
+use aaa_core::key::{Ed25519Key, RsaKey, SigningKey, VerifyingKey, certificate_end};
 use aaa_core::secure_request::{RequestSigner, privileged_name};
 use aaa_core::token::{TokenError, Verifier, unverified};
-use aaa_service::config::{FileContent, MAX_FILE_BYTES};
+use aaa_service::config::{FileContent, MAX_FILE_BYTES, Topic};
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
+use crate::choria::get;
 use crate::keys::Keys;
 
 /// The files that a signer's keys are in. Which are there was settled when the configuration was read.
@@ -42,6 +43,8 @@ pub struct KeyProblem {
     pub setting: &'static str,
     /// What is wrong and what is wanted.
     pub text: String,
+    /// What it is about.
+    pub topic: Topic,
 }
 
 /// Keys, and what to say about them.
@@ -52,6 +55,8 @@ pub struct Loaded {
     pub warnings: Vec<KeyProblem>,
     /// When the delegator's token ends, in unix seconds.
     pub delegator_expires: Option<i64>,
+    /// When the privileged certificate ends, in unix seconds.
+    pub certificate_expires: Option<i64>,
     /// What was read, to follow it from there.
     pub contents: Vec<Arc<FileContent>>,
 }
@@ -75,10 +80,10 @@ impl Reader {
     fn read_secret(&mut self, file: &KeyFile) -> Result<Arc<FileContent>, KeyProblem> {
         let content = self.read(file)?;
         if content.world_readable() {
-            self.warn(
-                file,
-                "everybody can read it; only this service should (chmod 600)",
-            );
+            self.warnings.push(KeyProblem {
+                topic: Topic::Exposed,
+                ..file.problem("everybody can read it; only this service should (chmod 600)")
+            });
         }
         Ok(content)
     }
@@ -93,6 +98,7 @@ impl KeyFile {
         KeyProblem {
             setting: self.setting,
             text: format!("{}: {text}", self.path.display()),
+            topic: Topic::Setting,
         }
     }
 }
@@ -113,7 +119,7 @@ impl KeyFiles {
             }
         }
         let mut signers = Vec::new();
-        let mut delegator_expires = None;
+        let (mut delegator_expires, mut certificate_expires) = (None, None);
         if let Some((token, seed)) = &self.delegator {
             match delegator(token, seed, &verifying, now, &mut reader) {
                 Ok((signer, expires)) => {
@@ -125,7 +131,10 @@ impl KeyFiles {
         }
         if let Some((certificate, key)) = &self.certificate {
             match privileged(certificate, key, &mut reader) {
-                Ok(signer) => signers.push(signer),
+                Ok((signer, expires)) => {
+                    signers.push(signer);
+                    certificate_expires = expires;
+                }
                 Err(problem) => problems.push(problem),
             }
         }
@@ -136,6 +145,7 @@ impl KeyFiles {
                 keys,
                 warnings,
                 delegator_expires,
+                certificate_expires,
                 contents,
             })
         } else {
@@ -180,9 +190,13 @@ fn delegator(
     };
     // Where tokens are verified with the login service's key, the delegator's has another issuer, and only nodes can tell.
     if let Err(error) = Verifier::new(verifying.to_vec()).authenticate(token) {
-        reader.warn(token_file, format!(
+        let text = format!(
             "cannot be verified with signing_certificate ({error}); nodes need it to be their issuer's"
-        ));
+        );
+        reader.warnings.push(KeyProblem {
+            topic: Topic::Issuer,
+            ..token_file.problem(text)
+        });
     }
     Ok((
         RequestSigner::Delegator {
@@ -198,7 +212,7 @@ fn privileged(
     certificate_file: &KeyFile,
     key_file: &KeyFile,
     reader: &mut Reader,
-) -> Result<RequestSigner, KeyProblem> {
+) -> Result<(RequestSigner, Option<i64>), KeyProblem> {
     let content = reader.read(certificate_file)?;
     let wanted = "holds no certificate in PEM";
     let pem = content
@@ -219,10 +233,11 @@ fn privileged(
             "has no DNS name ending in .privileged.mcollective or .privileged.choria; nodes refuse what it signs for others",
         );
     }
-    Ok(RequestSigner::Certificate {
+    let signer = RequestSigner::Certificate {
         key,
         pem: pem.to_owned(),
-    })
+    };
+    Ok((signer, certificate_end(&der)))
 }
 
 fn rsa_key(file: &KeyFile, reader: &mut Reader) -> Result<RsaKey, KeyProblem> {
@@ -250,11 +265,11 @@ fn belong_together(key: &RsaKey, certificate: &CertificateDer<'_>) -> bool {
 pub fn certificate_of(config: &ChoriaConfig) -> Option<(KeyFile, KeyFile)> {
     const CERTIFICATE: &str = "plugin.security.file.certificate";
     const KEY: &str = "plugin.security.file.key";
-    if config.get("plugin.security.provider") != Some("file") {
+    if get(config, "plugin.security.provider") != Some("file") {
         return None;
     }
     let file = |setting| {
-        config.get(setting).map(|path| KeyFile {
+        get(config, setting).map(|path| KeyFile {
             setting,
             path: path.into(),
         })

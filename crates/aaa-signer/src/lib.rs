@@ -13,6 +13,7 @@
 )]
 
 pub mod action_policy;
+pub mod choria;
 mod expiry;
 pub mod key_files;
 pub mod keys;
@@ -71,6 +72,9 @@ pub fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, Problem
     let Some(settings) = settings else {
         return Err(document.problems());
     };
+    if let Some(network) = &settings.network {
+        network::examine(shell, network);
+    }
     let loaded = match settings.files.load(shell.clock().now()) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -79,7 +83,15 @@ pub fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, Problem
         }
     };
     for warning in &loaded.warnings {
-        document.warn(full_key(warning.setting), &warning.text);
+        document.warn_of(warning.topic, full_key(warning.setting), &warning.text);
+    }
+    for (file, at) in [
+        (&settings.files.delegator, loaded.delegator_expires),
+        (&settings.files.certificate, loaded.certificate_expires),
+    ] {
+        if let Some((file, _)) = file {
+            shell.ends(full_key(file.setting), at);
+        }
     }
     document.finish()?;
     let action_policy = settings.action_policy.as_ref().map(|configured| {

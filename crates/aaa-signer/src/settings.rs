@@ -8,10 +8,12 @@ use aaa_core::request::TimeLimits;
 use aaa_core::token::Rules;
 use aaa_policy::guards::Guards;
 use aaa_policy::task_rules::TaskRules;
-use aaa_service::config::{Document, FileContent, Kind, MAX_FILE_BYTES, Section, Setting};
+use aaa_service::config::{
+    Described, Document, FileContent, Kind, MAX_FILE_BYTES, Section, Setting,
+};
 use jiff::Timestamp;
 
-use crate::action_policy::Configured;
+use crate::action_policy::{ACTIONPOLICY_AUTHORIZER, Configured};
 use crate::key_files::{KeyFile, KeyFiles, certificate_of};
 use crate::{network, site_policies};
 
@@ -80,6 +82,16 @@ pub static BASICJWT_SIGNER: &[Setting] = &[
     )
     .default("1h")
     .example("\"10m\""),
+];
+
+/// The sections of a signer.
+pub static SECTIONS: &[Described] = &[
+    ("basicjwt_signer", BASICJWT_SIGNER),
+    ("actionpolicy_authorizer", ACTIONPOLICY_AUTHORIZER),
+    ("opa_authorizer", site_policies::OPA_AUTHORIZER),
+    ("guards", GUARDS),
+    ("guards.business_hours", BUSINESS_HOURS),
+    ("tasks[]", TASK),
 ];
 
 /// What a signer needs to know.

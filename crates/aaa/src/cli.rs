@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    audit, completions, config, crypt, demo, health, keys, login, logout, man, policy, serve, sign,
-    token, verify, whoami,
+    audit, completions, config, crypt, demo, doctor, health, keys, login, logout, man, policy,
+    serve, sign, token, verify, whoami,
 };
 use crate::failure::Failure;
 
@@ -46,6 +46,7 @@ pub(crate) enum Command {
     Health(health::Args),
     #[command(subcommand)]
     Audit(audit::Command),
+    Doctor(doctor::Args),
     #[command(subcommand)]
     Config(config::Command),
     #[command(subcommand)]
@@ -73,7 +74,8 @@ impl Command {
             Self::Demo(args) => demo::run(&args),
             Self::Health(args) => health::run(&args),
             Self::Audit(command) => audit::run(&command),
-            Self::Config(command) => return Ok(config::run(&command)),
+            Self::Doctor(args) => doctor::run(&args),
+            Self::Config(command) => return config::run(&command),
             Self::Policy(command) => policy::run(&command),
             Self::Token(command) => token::run(&command),
             Self::Keys(command) => keys::run(&command),

@@ -6,6 +6,8 @@ use async_nats::jetstream::context::{GetStreamByNameErrorKind, GetStreamErrorKin
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{Context, ErrorCode};
 
+use crate::nats::Connection;
+
 /// What is wanted of the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Wanted {
@@ -28,6 +30,15 @@ pub struct Creation {
     pub max_bytes: i64,
 }
 
+/// How long it is waited for a server by those who only look.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What there is of a stream.
+enum Found {
+    There(String, Box<Config>),
+    ToMake(String, Creation),
+}
+
 /// A stream that will do, and what is to be said about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
@@ -43,22 +54,49 @@ impl Wanted {
     /// # Errors
     /// When there is none that keeps what is published on the topic.
     pub async fn check(&self, jetstream: &Context) -> Result<Checked, String> {
+        match self.find(jetstream).await? {
+            Found::There(name, config) => self.judge(name, &config),
+            Found::ToMake(name, create) => {
+                let config = self.make(jetstream, &name, create).await?;
+                self.judge(name, &config)
+            }
+        }
+    }
+
+    /// Looks at the stream as [`check`](Self::check) does, over a connection of its own, and makes none.
+    ///
+    /// # Errors
+    /// When no server answers, or there is no stream that keeps what is published on the topic and none would be made.
+    pub async fn look(&self, connection: &Connection) -> Result<Checked, String> {
+        let client = connection.connect_now(PATIENCE).await?;
+        match self.find(&async_nats::jetstream::new(client)).await? {
+            Found::There(name, config) => self.judge(name, &config),
+            Found::ToMake(name, _) => Ok(Checked {
+                name,
+                warnings: vec!["is not there; the service makes it when it starts".to_owned()],
+            }),
+        }
+    }
+
+    async fn find(&self, jetstream: &Context) -> Result<Found, String> {
         let name = match &self.name {
             Some(name) => name.clone(),
             None => self.found_by_topic(jetstream).await?,
         };
-        let config = match jetstream.get_stream(&name).await {
-            Ok(stream) => stream.cached_info().config.clone(),
+        match jetstream.get_stream(&name).await {
+            Ok(stream) => {
+                let config = stream.cached_info().config.clone();
+                Ok(Found::There(name, Box::new(config)))
+            }
             Err(error) => match (error.kind(), self.create) {
                 (GetStreamErrorKind::JetStream(e), Some(create))
                     if e.error_code() == ErrorCode::STREAM_NOT_FOUND =>
                 {
-                    self.make(jetstream, &name, create).await?
+                    Ok(Found::ToMake(name, create))
                 }
-                _ => return Err(format!("stream {name}: {error}")),
+                _ => Err(format!("stream {name}: {error}")),
             },
-        };
-        self.judge(name, &config)
+        }
     }
 
     async fn found_by_topic(&self, jetstream: &Context) -> Result<String, String> {

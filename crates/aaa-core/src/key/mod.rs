@@ -8,7 +8,7 @@ mod pem;
 mod rsa;
 
 pub use ed25519::{Ed25519Key, Ed25519Public};
-pub use pem::certificate_public_key;
+pub use pem::{certificate_end, certificate_public_key};
 pub use rsa::{RsaHash, RsaKey, RsaPublic};
 
 /// Why a key cannot be had from what was given.
@@ -42,7 +42,7 @@ pub enum KeyError {
 }
 
 /// A key that verifies.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum VerifyingKey {
     /// Verifies `EdDSA`, and chains of trust.
     Ed25519(Ed25519Public),

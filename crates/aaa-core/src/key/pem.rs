@@ -59,6 +59,12 @@ pub(super) fn public_key(file: &[u8]) -> Result<VerifyingKey, KeyError> {
     }
 }
 
+/// When a certificate in DER ends, in unix seconds; `None` when it is damaged.
+pub fn certificate_end(der: &[u8]) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(certificate.validity().not_after.timestamp())
+}
+
 /// The RSA public key of a certificate in DER.
 pub fn certificate_public_key(der: &[u8]) -> Result<RsaPublic, KeyError> {
     let (_, certificate) = X509Certificate::from_der(der)

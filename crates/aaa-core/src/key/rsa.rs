@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, PublicKey};
 use aws_lc_rs::signature::{
@@ -105,3 +106,13 @@ impl RsaPublic {
         self.0.bits
     }
 }
+
+impl PartialEq for RsaPublic {
+    /// Whether it is the same key, from whichever form of DER it was read.
+    fn eq(&self, other: &Self) -> bool {
+        let der = |key: &Self| -> Result<PublicKeyX509Der<'static>, _> { key.0.sha256.as_der() };
+        matches!((der(self), der(other)), (Ok(one), Ok(other)) if one.as_ref() == other.as_ref())
+    }
+}
+
+impl Eq for RsaPublic {}

@@ -191,6 +191,11 @@ impl Tenant {
         })
     }
 
+    /// Where it is.
+    pub(super) fn endpoint(&self) -> &str {
+        self.origin.as_str()
+    }
+
     /// How long all calls of one login may take.
     pub(super) fn login_limit(&self) -> Duration {
         self.timeout.saturating_mul(2)

@@ -14,6 +14,7 @@ use aaa_core::secret::Secret;
 
 use super::{Given, Kept, scribe};
 use crate::config::{Kind, Section, Setting};
+use crate::shell::{Answer, Dependency, Probe};
 
 /// The section `jetstream_auditor`.
 pub static JETSTREAM_AUDITOR: &[Setting] = &[
@@ -72,14 +73,21 @@ pub static STREAM: &[Setting] = &[
         .example("107374182400"),
 ];
 
-/// Reads a section: the auditor, and the sink in it that is to be started. What is wrong goes to the document. While a
-/// configuration is only checked nothing is made or reached, and there is nothing to start.
+/// What a section comes to.
+pub(super) enum Built {
+    /// The sink in the auditor, to be started.
+    Sink(Arc<StreamSink>),
+    /// Whom to ask, as a configuration that is only checked makes and reaches nothing.
+    Checked(Probe),
+}
+
+/// Reads a section: the auditor, and what is to be done with it. What is wrong goes to the document.
 pub(super) fn build(
     section: &Section<'_>,
     given: &Given<'_>,
     delivery: Delivery,
     health: Health,
-) -> Option<(Auditor, Option<Arc<StreamSink>>)> {
+) -> Option<(Auditor, Built)> {
     let topic = section.required_string("topic");
     let shown = topic.as_deref().unwrap_or_default();
     let connection = connection(section, format!("aaa {} {shown}", given.site));
@@ -105,7 +113,8 @@ pub(super) fn build(
         timeout,
     };
     if given.checking {
-        return Some((auditor(Arc::new(LogSink)), None));
+        let checked = Built::Checked(probe(connection, stream));
+        return Some((auditor(Arc::new(LogSink)), checked));
     }
     let options = StreamOptions {
         site: given.site.to_owned(),
@@ -116,7 +125,21 @@ pub(super) fn build(
         on_health: health,
     };
     let sink = Arc::new(StreamSink::new(options, scribe));
-    Some((auditor(Arc::clone(&sink) as Arc<dyn Sink>), Some(sink)))
+    let auditor = auditor(Arc::clone(&sink) as Arc<dyn Sink>);
+    Some((auditor, Built::Sink(sink)))
+}
+
+/// Asks for the stream, and makes none.
+fn probe(connection: Connection, stream: Wanted) -> Probe {
+    let servers = connection.servers.join(", ");
+    let name = stream.name.clone().unwrap_or_else(|| stream.topic.clone());
+    Probe::new(Dependency::Stream, name, move || async move {
+        let seen = stream.look(&connection).await?;
+        Ok(Answer {
+            good: format!("{servers} keeps {} in it", stream.topic),
+            warnings: seen.warnings,
+        })
+    })
 }
 
 /// Where a section keeps its records.

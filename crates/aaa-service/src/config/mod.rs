@@ -19,10 +19,21 @@ use serde_json::{Map, Value};
 pub(crate) use file::Digest;
 pub use file::{FileContent, FileError, MAX_FILE_BYTES, files_in};
 pub(crate) use problems::write_lines;
-pub use problems::{Problem, Problems};
+pub use problems::{Problem, Problems, Topic};
 pub use section::Section;
-pub use setting::{Kind, Setting, Table};
+pub use setting::{Described, Kind, Setting, Table};
 pub use top::{TELEMETRY, TOP};
+
+use crate::audit::{JETSTREAM_AUDITOR, LOGFILE_AUDITOR, STREAM};
+
+/// The sections that every service has.
+pub static SECTIONS: &[Described] = &[
+    ("", TOP),
+    ("telemetry", TELEMETRY),
+    ("logfile_auditor", LOGFILE_AUDITOR),
+    ("jetstream_auditor", JETSTREAM_AUDITOR),
+    ("jetstream_auditor.stream", STREAM),
+];
 
 use section::Place;
 
@@ -64,6 +75,11 @@ impl Document {
         })
     }
 
+    /// The name of the file, as it was given.
+    pub fn name(&self) -> String {
+        self.lock().file().to_owned()
+    }
+
     /// The settings at the top, read through [`TOP`].
     pub fn top(&self) -> Section<'_> {
         let place = Place {
@@ -85,7 +101,12 @@ impl Document {
 
     /// Says a word that does not keep the service from starting.
     pub fn warn(&self, key: impl AsRef<str>, text: impl Into<String>) {
-        self.lock().warn(key, text);
+        self.warn_of(Topic::Setting, key, text);
+    }
+
+    /// The same, about this.
+    pub fn warn_of(&self, topic: Topic, key: impl AsRef<str>, text: impl Into<String>) {
+        self.lock().warn_of(topic, key, text);
     }
 
     /// All problems and warnings found so far.

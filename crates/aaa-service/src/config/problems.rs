@@ -9,6 +9,24 @@ pub struct Problem {
     pub key: String,
     /// What is wrong and what is wanted. Never a secret value.
     pub text: String,
+    /// What it is about.
+    pub topic: Topic,
+}
+
+/// What a problem is about, for those who treat some kinds otherwise than others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Topic {
+    /// What a setting says, or the file that it names.
+    #[default]
+    Setting,
+    /// A secret that everybody on the machine can read.
+    Exposed,
+    /// A key that verifies, and is not that of who vouches.
+    Issuer,
+    /// Hashes that a thief would find the passwords of.
+    Hashes,
+    /// Something that ends soon, or has.
+    Ending,
 }
 
 /// All that is wrong with one configuration file: errors, which keep the service from starting, and warnings, which do not.
@@ -33,12 +51,17 @@ impl Problems {
 
     /// Adds an error. The same one twice is kept once.
     pub fn push(&mut self, key: impl AsRef<str>, text: impl Into<String>) {
-        add(&mut self.errors, key.as_ref(), &text.into());
+        add(&mut self.errors, key.as_ref(), &text.into(), Topic::Setting);
     }
 
     /// Adds a warning. The same one twice is kept once.
     pub fn warn(&mut self, key: impl AsRef<str>, text: impl Into<String>) {
-        add(&mut self.warnings, key.as_ref(), &text.into());
+        self.warn_of(Topic::Setting, key, text);
+    }
+
+    /// The same, about this.
+    pub fn warn_of(&mut self, topic: Topic, key: impl AsRef<str>, text: impl Into<String>) {
+        add(&mut self.warnings, key.as_ref(), &text.into(), topic);
     }
 
     /// Takes over what another one found.
@@ -46,11 +69,11 @@ impl Problems {
         if self.file.is_empty() {
             self.file = other.file;
         }
-        for Problem { key, text } in other.errors {
-            add(&mut self.errors, &key, &text);
+        for Problem { key, text, topic } in other.errors {
+            add(&mut self.errors, &key, &text, topic);
         }
-        for Problem { key, text } in other.warnings {
-            add(&mut self.warnings, &key, &text);
+        for Problem { key, text, topic } in other.warnings {
+            add(&mut self.warnings, &key, &text, topic);
         }
     }
 
@@ -93,7 +116,7 @@ pub(crate) fn write_lines(f: &mut dyn fmt::Write, problems: &[Problem]) -> fmt::
         .map(|problem| problem.key.chars().count())
         .max()
         .unwrap_or(0);
-    for Problem { key, text } in problems {
+    for Problem { key, text, .. } in problems {
         let mut lines = text.lines();
         write!(f, "\n  {key:width$}   {}", lines.next().unwrap_or_default())?;
         for line in lines {
@@ -103,8 +126,9 @@ pub(crate) fn write_lines(f: &mut dyn fmt::Write, problems: &[Problem]) -> fmt::
     Ok(())
 }
 
-fn add(problems: &mut Vec<Problem>, key: &str, text: &str) {
+fn add(problems: &mut Vec<Problem>, key: &str, text: &str, topic: Topic) {
     let problem = Problem {
+        topic,
         key: printable(key),
         text: text
             .split('\n')

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::file::{FileContent, MAX_FILE_BYTES};
 use super::json::kind_of;
 use super::setting::nearest;
-use super::{Document, Kind, Setting, Table};
+use super::{Document, Kind, Setting, Table, Topic};
 
 /// One object of the file, and the settings that may stand in it.
 ///
@@ -59,6 +59,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The settings that may stand here.
+    pub fn table(&self) -> &'static Table {
+        self.table
+    }
+
     /// Says that a setting is wrong: what, and what is wanted.
     pub fn problem(&self, key: &str, text: impl Into<String>) {
         self.document.problem(self.key(key), text);
@@ -66,7 +71,12 @@ impl<'a> Section<'a> {
 
     /// Says a word about a setting that does not keep the service from starting.
     pub fn warn(&self, key: &str, text: impl Into<String>) {
-        self.document.warn(self.key(key), text);
+        self.warn_of(Topic::Setting, key, text);
+    }
+
+    /// The same, about this.
+    pub fn warn_of(&self, topic: Topic, key: &str, text: impl Into<String>) {
+        self.document.warn_of(topic, self.key(key), text);
     }
 
     /// Whether the file itself says something for this key.
@@ -273,10 +283,16 @@ impl<'a> Section<'a> {
 
     /// The same for a file that nobody else should read: a word of warning when everybody can.
     pub fn secret_file(&self, key: &str, what: &str) -> Option<FileContent> {
-        let content = self.file(key, what)?;
+        self.secret_file_up_to(key, what, MAX_FILE_BYTES)
+    }
+
+    /// The same with another limit, in bytes.
+    pub fn secret_file_up_to(&self, key: &str, what: &str, limit: u64) -> Option<FileContent> {
+        let content = self.file_up_to(key, what, limit)?;
         if content.world_readable() {
             let (path, mode) = (content.path().display(), content.mode());
-            self.warn(
+            self.warn_of(
+                Topic::Exposed,
                 key,
                 format!("{path} can be read by everybody (mode {mode:04o}); make it 0600"),
             );

@@ -18,6 +18,10 @@ pub struct Setting {
 /// The settings of a section, in the order of the manual.
 pub type Table = [Setting];
 
+/// Where a section stands (`jetstream_auditor.stream`, `userlist_authenticator.users[]` for each of a list, empty at the top), and
+/// its settings.
+pub type Described = (&'static str, &'static Table);
+
 /// What a setting holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

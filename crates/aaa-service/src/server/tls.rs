@@ -20,7 +20,7 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::clients::{ClientFiles, Clients};
-use crate::config::{Digest, Document, FileContent, MAX_FILE_BYTES, Problems};
+use crate::config::{Digest, Document, FileContent, MAX_FILE_BYTES, Problems, Topic};
 
 const CERTIFICATE: &str = "tls_certificate";
 const KEY: &str = "tls_key";
@@ -249,7 +249,8 @@ fn private_key(file: &FileContent, found: &mut Problems) -> Option<PrivateKeyDer
     let shown = file.path().display();
     if file.world_readable() {
         let mode = file.mode();
-        found.warn(
+        found.warn_of(
+            Topic::Exposed,
             KEY,
             format!("{shown} can be read by everybody (mode {mode:04o}); make it 0600"),
         );
@@ -346,8 +347,7 @@ fn kind_of(spki: &SubjectPublicKeyInfo<'_>) -> String {
 }
 
 fn not_after(chain: &[CertificateDer<'_>]) -> Option<i64> {
-    let (_, certificate) = X509Certificate::from_der(chain.first()?).ok()?;
-    Some(certificate.validity().not_after.timestamp())
+    aaa_core::key::certificate_end(chain.first()?)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! development. What a service registers takes effect only when it starts: checking a configuration builds it too.
 
 mod args;
+mod examine;
 mod prepared;
 mod program;
 mod reload;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use args::ServiceArgs;
+pub use examine::{Answer, Dependency, End, Examined, Probe, examine};
 pub use program::{Program, command, run, run_with};
 pub use running::{Running, StartError};
 
@@ -48,6 +50,8 @@ pub struct Shell {
     reopen: Vec<ReopenHook>,
     start: Vec<StartHook>,
     drain: Vec<DrainHook>,
+    ends: Vec<End>,
+    probes: Vec<Probe>,
 }
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -127,6 +131,8 @@ impl Shell {
             reopen: Vec::new(),
             start: Vec::new(),
             drain: Vec::new(),
+            ends: Vec::new(),
+            probes: Vec::new(),
         }
     }
 
@@ -172,7 +178,12 @@ impl Shell {
             checking: self.checking,
             condition: &|name| self.readiness.register(name),
         };
-        let (trail, starts) = crate::audit::trail(document, &given);
+        let crate::audit::Made {
+            trail,
+            starts,
+            probes,
+        } = crate::audit::trail(document, &given);
+        self.probes.extend(probes);
         let trail = Arc::new(trail);
         self.trail = Some(Arc::clone(&trail));
         for start in starts {
@@ -184,6 +195,17 @@ impl Shell {
         });
         self.on_drain("auditors", move || async move { closed.close().await });
         trail
+    }
+
+    /// Says when something ends that the service lives on, in unix seconds: for those who [`examine`] it.
+    pub fn ends(&mut self, setting: impl Into<String>, at: Option<i64>) {
+        let setting = setting.into();
+        self.ends.extend(at.map(|at| End { setting, at }));
+    }
+
+    /// Says who should answer the service: for those who [`examine`] it.
+    pub fn probe(&mut self, probe: Probe) {
+        self.probes.push(probe);
     }
 
     /// Where to say that something keeps the service from serving.

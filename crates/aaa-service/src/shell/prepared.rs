@@ -12,7 +12,7 @@ use super::reload::{Fixed, Reloader, take_tls};
 use super::running::{Parts, Running, StartTime};
 use super::{Options, Program, Shell};
 use crate::admin::Admin;
-use crate::config::{Document, Problems};
+use crate::config::{Document, Problems, Topic};
 use crate::server::{Address, Front, Limits, Server, TLS_FILE_BYTES, Tls, TlsFiles};
 use crate::telemetry::{Telemetry, metrics};
 use crate::watch::{Follow, Watch};
@@ -20,8 +20,8 @@ use crate::watch::{Follow, Watch};
 /// All that is needed to start.
 pub(super) struct Prepared {
     started: StartTime,
-    shell: Shell,
-    document: Document,
+    pub(super) shell: Shell,
+    pub(super) document: Document,
     handlers: Handlers,
     limits: Limits,
     listen: Option<Address>,
@@ -41,6 +41,28 @@ impl Prepared {
         telemetry: Option<Arc<Telemetry>>,
         build: B,
     ) -> Result<Self, Problems>
+    where
+        B: FnOnce(&Document, &mut Shell) -> Result<Handlers, Problems>,
+    {
+        let (prepared, problems) = Self::draft(program, document, options, telemetry, build);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        for warning in problems.warnings() {
+            let document = &prepared.document;
+            document.warn_of(warning.topic, &warning.key, &warning.text);
+        }
+        Ok(prepared)
+    }
+
+    /// The same, whatever is wrong with it.
+    pub(super) fn draft<B>(
+        program: &Program,
+        document: Document,
+        options: Options,
+        telemetry: Option<Arc<Telemetry>>,
+        build: B,
+    ) -> (Self, Problems)
     where
         B: FnOnce(&Document, &mut Shell) -> Result<Handlers, Problems>,
     {
@@ -77,15 +99,9 @@ impl Prepared {
             }
         };
         if let Some(tls) = &tls {
-            warn_of_expiry(tls, &shell, &mut problems);
+            warn_of_expiry(tls, &mut shell, &mut problems);
         }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        for warning in problems.warnings() {
-            document.warn(&warning.key, &warning.text);
-        }
-        Ok(Self {
+        let prepared = Self {
             started,
             shell,
             document,
@@ -97,7 +113,8 @@ impl Prepared {
             traced: options.traced,
             telemetry,
             version: program.version,
-        })
+        };
+        (prepared, problems)
     }
 
     /// What does not keep the service from starting.
@@ -227,20 +244,19 @@ fn address(document: &Document, key: &str, chosen: Option<String>, port: &str) -
 /// How long before its end a certificate is warned of.
 const EXPIRY_WARNING: Duration = Duration::from_hours(14 * 24);
 
-fn warn_of_expiry(tls: &Tls, shell: &Shell, found: &mut Problems) {
+fn warn_of_expiry(tls: &Tls, shell: &mut Shell, found: &mut Problems) {
     let Some(not_after) = tls.not_after() else {
         return;
     };
+    shell.ends("tls_certificate", Some(not_after));
+    let mut warn = |text: String| found.warn_of(Topic::Ending, "tls_certificate", text);
     let left = not_after.saturating_sub(shell.clock.now().as_second());
     match u64::try_from(left) {
-        Err(_) | Ok(0) => found.warn("tls_certificate", "has expired; clients will refuse it"),
-        Ok(left) if left < EXPIRY_WARNING.as_secs() => found.warn(
-            "tls_certificate",
-            format!(
-                "expires in {}",
-                aaa_core::duration::human(Duration::from_secs(left))
-            ),
-        ),
+        Err(_) | Ok(0) => warn("has expired; clients will refuse it".to_owned()),
+        Ok(left) if left < EXPIRY_WARNING.as_secs() => warn(format!(
+            "expires in {}",
+            aaa_core::duration::human(Duration::from_secs(left))
+        )),
         Ok(_) => {}
     }
     metrics::certificate_expiry(&shell.site, not_after);

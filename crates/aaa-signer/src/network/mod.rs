@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use aaa_api::error::ApiError;
 use aaa_api::handler::{Context, Front, SignHandler};
-use aaa_audit::nats::Connection;
+use aaa_audit::nats::{Connection, Login};
 use aaa_core::clock::SharedClock;
 use aaa_core::id;
 use aaa_core::network::{Call, Replier};
 use aaa_service::readiness::ReadyHandle;
-use aaa_service::shell::Shell;
+use aaa_service::shell::{Answer, Dependency, Probe, Shell};
 use async_nats::connection::State;
 use async_nats::{Client, Message, Subscriber};
 use futures_util::StreamExt as _;
@@ -41,6 +41,8 @@ const AT_ONCE: usize = 128;
 const WAITING: usize = 2048;
 /// How often it is told that the service is there.
 const ALIVE: Duration = Duration::from_hours(1);
+/// How long it is waited for a broker by those who only ask whether it answers.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the last messages may take to leave.
 const FLUSH: Duration = Duration::from_secs(2);
 
@@ -70,11 +72,8 @@ pub(crate) fn attach(shell: &mut Shell, settings: Settings, signer: Arc<dyn Sign
     let network = Arc::new(Network {
         signer,
         connection: Connection {
-            servers: settings.servers,
-            login: settings.login,
-            tls: settings.tls,
-            name: settings.replier.identity.clone(),
             on_state: Some(on_state),
+            ..settings.connection()
         },
         replier: settings.replier,
         collectives: settings.collectives,
@@ -88,6 +87,30 @@ pub(crate) fn attach(shell: &mut Shell, settings: Settings, signer: Arc<dyn Sign
     let starting = Arc::clone(&network);
     shell.on_start("network", move || starting.start());
     shell.on_drain("network", move || async move { network.leave().await });
+}
+
+/// Says what to look at before a signer is on the network: when its token ends, and whether each broker lets it in.
+pub(crate) fn examine(shell: &mut Shell, settings: &Settings) {
+    let (setting, at) = settings.end();
+    shell.ends(setting, at);
+    for server in &settings.servers {
+        let connection = Connection {
+            servers: vec![server.clone()],
+            ..settings.connection()
+        };
+        let with = match connection.login {
+            Login::Choria(_) => "the server token",
+            _ => "the certificate",
+        };
+        let name = server.rsplit("://").next().unwrap_or(server);
+        shell.probe(Probe::new(Dependency::Broker, name, move || async move {
+            connection.connect_now(PATIENCE).await?;
+            Ok(Answer {
+                good: format!("accepts {with}"),
+                ..Answer::default()
+            })
+        }));
+    }
 }
 
 fn state(ready: ReadyHandle, connected: Gauge) -> aaa_audit::nats::OnState {

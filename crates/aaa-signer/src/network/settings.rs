@@ -4,17 +4,22 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aaa_api::client::{Identity, Trust, client_config};
-use aaa_audit::nats::{Login, Tls, check_server};
+use aaa_audit::nats::{Connection, Login, Tls, check_server};
 use aaa_core::choria_config::ChoriaConfig;
 use aaa_core::claims::{Purpose, ServerClaims};
 use aaa_core::key::Ed25519Key;
 use aaa_core::network::{Bearer, Replier};
 use aaa_core::token::unverified;
-use aaa_service::config::{Document, FileContent, MAX_FILE_BYTES};
+use aaa_service::config::{Document, FileContent, MAX_FILE_BYTES, Topic};
 use jiff::Timestamp;
+
+use crate::choria::get;
 
 /// The collective of those who configure none.
 const COLLECTIVE: &str = "mcollective";
+
+/// Where the server token is.
+const TOKEN: &str = "plugin.security.choria.token_file";
 
 /// A place on the Choria network.
 pub(crate) struct Settings {
@@ -53,6 +58,22 @@ impl Settings {
         self.any_broker
     }
 
+    /// What of it ends, with its setting.
+    pub(super) fn end(&self) -> (String, Option<i64>) {
+        (format!("choria_config: {TOKEN}"), self.expires)
+    }
+
+    /// How the brokers are reached.
+    pub(super) fn connection(&self) -> Connection {
+        Connection {
+            servers: self.servers.clone(),
+            login: self.login.clone(),
+            tls: self.tls.clone(),
+            name: self.replier.identity.clone(),
+            on_state: None,
+        }
+    }
+
     /// Reads what the Choria configuration says; `None` when something in it is wrong (the document says what).
     pub(crate) fn read(
         document: &Document,
@@ -70,7 +91,7 @@ impl Settings {
         let identity = reader.required("identity");
         let servers = reader.servers();
         let collectives = reader.collectives();
-        let security = match config.get("plugin.security.provider") {
+        let security = match get(config, "plugin.security.provider") {
             Some("choria") => reader.choria(now),
             Some("file") => reader.file(),
             _ => {
@@ -110,7 +131,7 @@ impl Reader<'_> {
     }
 
     fn required(&self, setting: &str) -> Option<String> {
-        let value = self.config.get(setting);
+        let value = get(self.config, setting);
         if value.is_none() {
             self.problem(setting, "missing");
         }
@@ -157,8 +178,7 @@ impl Reader<'_> {
             .collect();
         if collectives.is_empty() {
             collectives.push(
-                self.config
-                    .get("main_collective")
+                get(self.config, "main_collective")
                     .unwrap_or(COLLECTIVE)
                     .to_owned(),
             );
@@ -182,7 +202,6 @@ impl Reader<'_> {
 
     /// Version 2: a server token, and the key that it is bound to.
     fn choria(&self, now: Timestamp) -> Option<Security> {
-        const TOKEN: &str = "plugin.security.choria.token_file";
         const SEED: &str = "plugin.security.choria.seed_file";
         let (token, seed) = (self.content(TOKEN, false), self.content(SEED, true));
         let broker = self.broker("plugin.security.choria");
@@ -251,7 +270,7 @@ impl Reader<'_> {
     fn broker(&self, prefix: &str) -> Option<Broker> {
         let file = |name: &str, secret| {
             let setting = format!("{prefix}.{name}");
-            match self.config.get(&setting) {
+            match get(self.config, &setting) {
                 None => Ok(None),
                 Some(_) => self.content(&setting, secret).map(Some).ok_or(()),
             }
@@ -290,8 +309,8 @@ impl Reader<'_> {
             Ok(content) => {
                 if secret && content.world_readable() {
                     let text = format!("{path} can be read by everybody; make it 0600");
-                    self.document
-                        .warn(format!("choria_config: {setting}"), text);
+                    let key = format!("choria_config: {setting}");
+                    self.document.warn_of(Topic::Exposed, key, text);
                 }
                 Some(content)
             }

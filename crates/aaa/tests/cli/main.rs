@@ -13,6 +13,7 @@ mod audit;
 mod certificate;
 mod crypt;
 mod demo;
+mod doctor;
 mod health;
 mod help;
 mod keys;

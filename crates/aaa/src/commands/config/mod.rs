@@ -6,11 +6,15 @@ use std::process::ExitCode;
 use aaa_service::shell::{self, ServiceArgs};
 
 use super::serve;
+use crate::failure::Failure;
+
+mod reference;
 
 /// Look after the configuration of services
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     Check(CheckArgs),
+    Reference(reference::Args),
 }
 
 /// Check the configuration of a service, and everything that it names, without starting anything
@@ -22,12 +26,16 @@ pub(crate) struct CheckArgs {
     file: PathBuf,
 }
 
-pub(crate) fn run(command: &Command) -> ExitCode {
-    let Command::Check(args) = command;
-    let args = ServiceArgs {
-        config: args.file.clone(),
-        check_config: true,
-        ..ServiceArgs::default()
-    };
-    shell::run_with(&serve::PROGRAM, &args, serve::build)
+pub(crate) fn run(command: &Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Check(args) => {
+            let args = ServiceArgs {
+                config: args.file.clone(),
+                check_config: true,
+                ..ServiceArgs::default()
+            };
+            Ok(shell::run_with(&serve::PROGRAM, &args, serve::build))
+        }
+        Command::Reference(args) => reference::run(args).map(ExitCode::from),
+    }
 }
