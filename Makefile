@@ -4,7 +4,7 @@ CARGO ?= cargo
 GO ?= go
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo build test unit interop chart monitoring container bench lint fmt deny advisories tools test-tools
+.PHONY: help demo build test unit interop chart monitoring container book bench lint fmt deny advisories tools test-tools
 
 help: ## Shows this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ monitoring: build ## Tests the alert rules and the dashboard
 
 container: build ## Tests the container image
 	@AAA_BIN=$(abspath $(TARGET)/debug/aaa) tests/install/container.sh
+
+book: ## Makes a book of the manual, in target/book; its commands and links are tried by make unit
+	@mdbook --version >/dev/null 2>&1 || $(CARGO) install --locked mdbook
+	mdbook build docs
 
 bench: tools ## Measures the services and prints the tables of docs/benchmarks.md
 	tests/load/bench.sh
