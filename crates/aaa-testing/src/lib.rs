@@ -4,3 +4,4 @@ pub mod nats;
 pub mod okta;
 pub mod pki;
 pub mod proxy;
+pub mod regions;

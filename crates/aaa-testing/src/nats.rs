@@ -24,6 +24,19 @@ pub struct Options {
     pub leafnodes: bool,
     /// More of its configuration, in its own syntax.
     pub more: String,
+    /// A configuration that others use too, instead of all that.
+    pub deployed: Option<Deployed>,
+}
+
+/// A configuration in a file, in a directory with all that it includes.
+#[derive(Debug, Clone)]
+pub struct Deployed {
+    /// The file. Addresses and the directory for its store it takes from `NATS_LISTEN`, `NATS_LEAFNODES`, `NATS_ROUTES`, `NATS_STORE`.
+    pub file: PathBuf,
+    /// What else it takes from the environment.
+    pub environment: Vec<(&'static str, String)>,
+    /// Whether it is one of a cluster, as the `cluster.conf` beside it says.
+    pub cluster: bool,
 }
 
 /// Ports that a server listens on; 0 for those that it has not, or that the kernel is to choose.
@@ -31,6 +44,7 @@ pub struct Options {
 struct Ports {
     client: u16,
     leafnodes: u16,
+    routes: u16,
 }
 
 /// The program: what `AAA_NATS_SERVER` names, else `nats-server` of the path. `None` means that this machine has none, which is
@@ -103,6 +117,11 @@ impl NatsServer {
         format!("nats://127.0.0.1:{}", self.ports.leafnodes)
     }
 
+    /// Where the other servers of its cluster connect: `127.0.0.1:PORT`.
+    pub fn route_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.routes)
+    }
+
     /// Ends it at once, as a power cut would.
     ///
     /// # Errors
@@ -138,17 +157,30 @@ fn launch(
     ports: Ports,
 ) -> io::Result<(Child, Ports)> {
     let file = dir.join("nats.conf");
-    fs::write(&file, configuration(dir, options, ports))?;
+    fs::write(&file, configuration(dir, options)?)?;
+    let environment = options
+        .deployed
+        .iter()
+        .flat_map(|deployed| &deployed.environment);
     let mut child = Command::new(program)
         .arg("--config")
         .arg(&file)
+        .env("NATS_LISTEN", listen(ports.client))
+        .env("NATS_LEAFNODES", listen(ports.leafnodes))
+        .env("NATS_ROUTES", listen(ports.routes))
+        .env("NATS_STORE", dir.join("jetstream"))
+        .envs(environment.map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()?;
     let log = child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let mut log = BufReader::new(log);
-    match wait_until_ready(&mut log) {
+    let cluster = options
+        .deployed
+        .as_ref()
+        .is_some_and(|deployed| deployed.cluster);
+    match wait_until_ready(&mut log, cluster) {
         Ok(ports) => {
             // It must never wait for somebody to read what it logs.
             let kept = dir.join("nats.log");
@@ -169,30 +201,51 @@ fn launch(
     }
 }
 
-fn configuration(dir: &Path, options: &Options, ports: Ports) -> String {
-    let chosen = |port: u16| if port == 0 { -1 } else { i32::from(port) };
-    let client = format!("listen: \"127.0.0.1:{}\"\n", chosen(ports.client));
-    let jetstream = options.jetstream.then(|| {
-        let store = dir.join("jetstream");
-        format!("jetstream {{ store_dir: \"{}\" }}\n", store.display())
-    });
-    let leafnodes = options.leafnodes.then(|| {
-        let port = chosen(ports.leafnodes);
-        format!("leafnodes {{ listen: \"127.0.0.1:{port}\" }}\n")
-    });
-    [
-        client,
+fn configuration(dir: &Path, options: &Options) -> io::Result<String> {
+    if let Some(Deployed { file, cluster, .. }) = &options.deployed {
+        // What is included is looked for beside it.
+        for beside in fs::read_dir(file.parent().unwrap_or(Path::new(".")))? {
+            let beside = beside?;
+            if beside
+                .path()
+                .extension()
+                .is_some_and(|extension| extension == "conf")
+            {
+                fs::copy(beside.path(), dir.join(beside.file_name()))?;
+            }
+        }
+        let more = if *cluster {
+            "\ninclude cluster.conf\n"
+        } else {
+            ""
+        };
+        return Ok(fs::read_to_string(file)? + more);
+    }
+    let jetstream = options
+        .jetstream
+        .then_some("jetstream { store_dir: $NATS_STORE }\n");
+    let leafnodes = options
+        .leafnodes
+        .then_some("leafnodes { listen: $NATS_LEAFNODES }\n");
+    Ok([
+        "listen: $NATS_LISTEN\n",
         jetstream.unwrap_or_default(),
         leafnodes.unwrap_or_default(),
-        options.more.clone(),
+        &options.more,
     ]
-    .concat()
+    .concat())
 }
 
-/// Reads its log until it says that it is ready; the ports stand there too.
-fn wait_until_ready(log: &mut impl BufRead) -> io::Result<Ports> {
+/// An address on this machine, with the port that it had or one that the kernel chooses.
+fn listen(port: u16) -> String {
+    let port = if port == 0 { -1 } else { i32::from(port) };
+    format!("127.0.0.1:{port}")
+}
+
+/// Reads its log until it says that it is ready, and for others of a cluster too; the ports stand there.
+fn wait_until_ready(log: &mut impl BufRead, cluster: bool) -> io::Result<Ports> {
     let mut ports = Ports::default();
-    let mut heard = String::new();
+    let (mut heard, mut ready) = (String::new(), false);
     for line in log.lines() {
         let line = line?;
         let port = || line.rsplit(':').next()?.trim().parse::<u16>().ok();
@@ -200,7 +253,11 @@ fn wait_until_ready(log: &mut impl BufRead) -> io::Result<Ports> {
             ports.client = port().unwrap_or_default();
         } else if line.contains("Listening for leafnode connections on") {
             ports.leafnodes = port().unwrap_or_default();
-        } else if line.contains("Server is ready") {
+        } else if line.contains("Listening for route connections on") {
+            ports.routes = port().unwrap_or_default();
+        }
+        ready |= line.contains("Server is ready");
+        if ready && (ports.routes != 0 || !cluster) {
             return Ok(ports);
         }
         heard.push_str(&line);
@@ -222,7 +279,7 @@ mod tests {
         let options = Options {
             jetstream: true,
             leafnodes: true,
-            more: String::new(),
+            ..Options::default()
         };
         let mut server = NatsServer::start(&program, &dir, options).unwrap();
         let (url, leafnodes) = (server.url(), server.leafnode_url());

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use async_nats::datetime;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull::OrderedConfig};
+use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream::{Info, Stream};
-use async_nats::jetstream::{self, Message};
+use async_nats::jetstream::{self, Context, Message};
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use super::{Line, Next};
 use crate::nats::Connection;
@@ -18,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Reads a stream from wherever one likes; it leaves nothing on the server.
 pub struct StreamReader {
+    jetstream: Context,
     stream: Stream<Info>,
 }
 
@@ -26,6 +29,8 @@ pub struct StreamReader {
 pub struct Lag {
     /// The stream that it takes them from.
     pub name: String,
+    /// The JetStream domain that it is in, when that is another one.
+    pub domain: Option<String>,
     /// Records that it has not taken yet, as far as is known.
     pub waiting: u64,
     /// How long ago it heard from there; `None` when it never did.
@@ -54,7 +59,7 @@ impl StreamReader {
             .get_stream(&name)
             .await
             .map_err(|error| format!("stream {name}: {error}"))?;
-        Ok(Self { stream })
+        Ok(Self { jetstream, stream })
     }
 
     /// Gives every record to `each`, in the stream's order, from those that arrived at a time on, and says when there are no more. When it
@@ -105,15 +110,51 @@ impl StreamReader {
     /// # Errors
     /// When the server does not say.
     pub async fn lags(&self) -> Result<Vec<Lag>, String> {
-        let info = self.stream.get_info().await.map_err(words)?;
-        let lags = info.sources.iter().chain(&info.mirror);
-        Ok(lags
-            .map(|source| Lag {
-                name: source.name.clone(),
-                waiting: source.lag,
-                heard: source.active,
-            })
-            .collect())
+        let subject = format!("STREAM.INFO.{}", self.stream.cached_info().config.name);
+        let said = self.jetstream.request(subject, &()).await.map_err(words)?;
+        let Response::Ok(Behind { sources, mirror }) = said else {
+            return Err("the server does not say what it knows of the stream".to_owned());
+        };
+        Ok(sources.into_iter().chain(mirror).map(Lag::from).collect())
+    }
+}
+
+/// What a server says of the streams that one takes records from. The client library leaves out where they are, and streams of regions
+/// have the same name.
+#[derive(Deserialize)]
+struct Behind {
+    #[serde(default)]
+    sources: Vec<Source>,
+    mirror: Option<Source>,
+}
+
+#[derive(Deserialize)]
+struct Source {
+    name: String,
+    lag: u64,
+    /// Nanoseconds since it was heard; negative when it never was.
+    active: i64,
+    external: Option<External>,
+}
+
+#[derive(Deserialize)]
+struct External {
+    api: String,
+}
+
+impl From<Source> for Lag {
+    fn from(source: Source) -> Self {
+        let api = source.external.map(|external| external.api);
+        let domain = api.as_deref().and_then(|api| {
+            let domain = api.strip_prefix("$JS.")?.strip_suffix(".API")?;
+            Some(domain.to_owned())
+        });
+        Self {
+            name: source.name,
+            domain,
+            waiting: source.lag,
+            heard: u64::try_from(source.active).ok().map(Duration::from_nanos),
+        }
     }
 }
 

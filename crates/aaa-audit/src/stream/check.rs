@@ -30,6 +30,24 @@ pub struct Creation {
     pub max_bytes: i64,
 }
 
+impl Creation {
+    /// A stream that keeps what it is given.
+    pub(super) fn config(&self, name: &str, subjects: Vec<String>) -> Config {
+        Config {
+            name: name.to_owned(),
+            subjects,
+            retention: RetentionPolicy::Limits,
+            // A full stream is to say so: to make room by dropping old records is to lose them.
+            discard: DiscardPolicy::New,
+            storage: StorageType::File,
+            num_replicas: self.replicas,
+            max_age: self.max_age,
+            max_bytes: self.max_bytes,
+            ..Config::default()
+        }
+    }
+}
+
 /// How long it is waited for a server by those who only look.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -116,18 +134,7 @@ impl Wanted {
         name: &str,
         create: Creation,
     ) -> Result<Config, String> {
-        let config = Config {
-            name: name.to_owned(),
-            subjects: vec![self.topic.clone()],
-            retention: RetentionPolicy::Limits,
-            // A full stream is to say so: to make room by dropping old records is to lose them.
-            discard: DiscardPolicy::New,
-            storage: StorageType::File,
-            num_replicas: create.replicas,
-            max_age: create.max_age,
-            max_bytes: create.max_bytes,
-            ..Config::default()
-        };
+        let config = create.config(name, vec![self.topic.clone()]);
         let stream = jetstream.create_stream(config).await;
         let stream = stream.map_err(|error| format!("stream {name} cannot be made: {error}"))?;
         tracing::info!(stream = name, "made the audit stream");
@@ -135,7 +142,7 @@ impl Wanted {
     }
 
     /// Whether a stream is one that keeps records.
-    fn judge(&self, name: String, config: &Config) -> Result<Checked, String> {
+    pub(super) fn judge(&self, name: String, config: &Config) -> Result<Checked, String> {
         if !config
             .subjects
             .iter()
@@ -182,7 +189,7 @@ impl Wanted {
 }
 
 /// Whether what is published on a subject goes to whoever listens to a pattern (`*` is one word, `>` the rest).
-fn covers(pattern: &str, subject: &str) -> bool {
+pub(super) fn covers(pattern: &str, subject: &str) -> bool {
     let (mut pattern, mut subject) = (pattern.split('.'), subject.split('.'));
     loop {
         match (pattern.next(), subject.next()) {

@@ -9,6 +9,7 @@
 
 mod check;
 mod courier;
+mod regions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 
 pub use check::{Checked, Creation, Wanted};
 use courier::Courier;
+pub use regions::{Layout, Plan, Unusable};
 
 use crate::nats::Connection;
 use crate::scribe::Scribe;

@@ -13,6 +13,7 @@ mod fixtures;
 mod formats;
 mod properties;
 mod reading;
+mod regions;
 mod stream;
 mod trail;
 mod v2;

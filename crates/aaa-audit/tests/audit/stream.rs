@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use crate::fixtures::{allowed, install, login, record};
 
 const TOPIC: &str = "audit.london";
-const STREAM: &str = "AUDIT";
+pub(crate) const STREAM: &str = "AUDIT";
 
 /// A server with JetStream, in a directory of the test's own; nothing where this machine has none.
 fn server(dir: &TempDir) -> Option<NatsServer> {
@@ -33,9 +33,9 @@ fn server_with(dir: &TempDir, more: &str) -> Option<NatsServer> {
 }
 
 /// What a test says of a sink.
-struct Site {
-    url: String,
-    login: Login,
+pub(crate) struct Site {
+    pub connection: Connection,
+    pub topic: String,
     spool: Option<u64>,
     max_bytes: i64,
     format: Format,
@@ -43,10 +43,16 @@ struct Site {
 }
 
 impl Site {
-    fn new(url: impl Into<String>) -> Self {
+    pub(crate) fn new(url: impl Into<String>) -> Self {
         Self {
-            url: url.into(),
-            login: Login::Anonymous,
+            connection: Connection {
+                servers: vec![url.into()],
+                login: Login::Anonymous,
+                tls: Tls::Usual,
+                name: "test".to_owned(),
+                on_state: None,
+            },
+            topic: TOPIC.to_owned(),
             spool: Some(64 << 20),
             max_bytes: -1,
             format: Format::SignatureAudit,
@@ -61,21 +67,15 @@ impl Site {
         }
     }
 
-    fn sink(&self, dir: &TempDir) -> StreamSink {
-        let spool = self.spool.map(|bytes| spool(dir.path(), bytes));
+    pub(crate) fn sink(&self, dir: &Path) -> StreamSink {
+        let spool = self.spool.map(|bytes| spool(dir, bytes));
         let health = Arc::clone(&self.health);
         let options = StreamOptions {
             site: "london".to_owned(),
-            connection: Connection {
-                servers: vec![self.url.clone()],
-                login: self.login.clone(),
-                tls: Tls::Usual,
-                name: "test".to_owned(),
-                on_state: None,
-            },
+            connection: self.connection.clone(),
             stream: Wanted {
                 name: Some(STREAM.to_owned()),
-                topic: TOPIC.to_owned(),
+                topic: self.topic.clone(),
                 create: Some(Creation {
                     replicas: 1,
                     max_age: Duration::ZERO,
@@ -109,11 +109,11 @@ fn numbered(number: usize) -> Arc<Record> {
     Arc::new(record)
 }
 
-async fn write(sink: &StreamSink, number: usize) -> Result<Stored, SinkError> {
+pub(crate) async fn write(sink: &StreamSink, number: usize) -> Result<Stored, SinkError> {
     sink.write(&numbered(number)).await
 }
 
-async fn keep(sink: &StreamSink, numbers: std::ops::Range<usize>) {
+pub(crate) async fn keep(sink: &StreamSink, numbers: std::ops::Range<usize>) {
     let kept = join_all(numbers.map(|number| write(sink, number))).await;
     for outcome in kept {
         assert_eq!(outcome, Ok(Stored::Kept));
@@ -164,7 +164,7 @@ async fn has_each_once(server: &NatsServer, numbers: std::ops::Range<usize>) {
 async fn records_arrive_in_their_order_in_a_stream_that_keeps_them() {
     let dir = TempDir::new().unwrap();
     let Some(server) = server(&dir) else { return };
-    let sink = Site::new(server.url()).sink(&dir);
+    let sink = Site::new(server.url()).sink(dir.path());
     sink.start().await.unwrap();
     for number in 0..20 {
         assert_eq!(write(&sink, number).await, Ok(Stored::Kept));
@@ -190,7 +190,7 @@ async fn records_arrive_in_their_order_in_a_stream_that_keeps_them() {
 async fn a_format_without_words_for_logins_says_so() {
     let dir = TempDir::new().unwrap();
     let Some(server) = server(&dir) else { return };
-    let sink = Site::new(server.url()).sink(&dir);
+    let sink = Site::new(server.url()).sink(dir.path());
     sink.start().await.unwrap();
     let login = Arc::new(login(allowed(), Some("up=bob")));
     assert_eq!(sink.write(&login).await, Ok(Stored::NotCarried));
@@ -202,7 +202,7 @@ async fn a_server_that_is_killed_under_load_gets_all_of_it_in_the_end() {
     let Some(mut server) = server(&dir) else {
         return;
     };
-    let sink = Site::new(server.url()).sink(&dir);
+    let sink = Site::new(server.url()).sink(dir.path());
     sink.start().await.unwrap();
     keep(&sink, 0..50).await;
     let (outcome, killed) = tokio::join!(keep(&sink, 50..400), async {
@@ -220,7 +220,7 @@ async fn a_server_that_is_killed_under_load_gets_all_of_it_in_the_end() {
 async fn a_stream_that_is_deleted_is_made_again_and_gets_what_came_since() {
     let dir = TempDir::new().unwrap();
     let Some(server) = server(&dir) else { return };
-    let sink = Site::new(server.url()).sink(&dir);
+    let sink = Site::new(server.url()).sink(dir.path());
     sink.start().await.unwrap();
     keep(&sink, 0..10).await;
     let jetstream = jetstream(&server).await;
@@ -237,7 +237,7 @@ async fn a_full_stream_loses_nothing() {
     let Some(server) = server(&dir) else { return };
     let mut site = Site::new(server.url());
     site.max_bytes = 20_000;
-    let sink = site.sink(&dir);
+    let sink = site.sink(dir.path());
     sink.start().await.unwrap();
     keep(&sink, 0..50).await;
     assert_eq!(site.problem(), None);
@@ -255,7 +255,7 @@ async fn an_acknowledgement_that_never_comes_is_not_waited_for_for_ever() {
     let dir = TempDir::new().unwrap();
     let Some(server) = server(&dir) else { return };
     let proxy = Proxy::start(&server.address()).unwrap();
-    let sink = Site::new(proxy.url()).sink(&dir);
+    let sink = Site::new(proxy.url()).sink(dir.path());
     sink.start().await.unwrap();
     keep(&sink, 0..5).await;
     proxy.hold();
@@ -273,7 +273,7 @@ async fn what_waits_in_the_spool_is_delivered_after_the_next_start() {
     };
     let site = Site::new(server.url());
     server.kill().unwrap();
-    let sink = site.sink(&dir);
+    let sink = site.sink(dir.path());
     // No connection is waited for, as there is a spool.
     tokio::time::pause();
     sink.start().await.unwrap();
@@ -282,7 +282,7 @@ async fn what_waits_in_the_spool_is_delivered_after_the_next_start() {
     sink.close().await;
     drop(sink);
     server.restart().unwrap();
-    let sink = site.sink(&dir);
+    let sink = site.sink(dir.path());
     sink.start().await.unwrap();
     has_each_once(&server, 0..30).await;
     keep(&sink, 30..31).await;
@@ -296,7 +296,7 @@ async fn without_a_spool_there_is_no_start_without_a_stream_and_no_answer_while_
         return;
     };
     let site = Site::new(server.url()).without_spool();
-    let sink = site.sink(&dir);
+    let sink = site.sink(dir.path());
     sink.start().await.unwrap();
     keep(&sink, 0..3).await;
     server.kill().unwrap();
@@ -310,7 +310,7 @@ async fn without_a_spool_there_is_no_start_without_a_stream_and_no_answer_while_
     keep(&sink, 5..6).await;
     server.kill().unwrap();
     tokio::time::pause();
-    let problem = site.sink(&dir).start().await.unwrap_err();
+    let problem = site.sink(dir.path()).start().await.unwrap_err();
     assert!(problem.contains(&server.url()), "{problem}");
 }
 
@@ -323,10 +323,10 @@ async fn who_is_not_let_in_is_told_at_start() {
     };
     let mut site = Site::new(server.url()).without_spool();
     let password = |word: &str| Login::Password("aaa".to_owned(), word.to_owned().into());
-    site.login = password("wrong");
-    site.sink(&dir).start().await.unwrap_err();
-    site.login = password("secret");
-    let sink = site.sink(&dir);
+    site.connection.login = password("wrong");
+    site.sink(dir.path()).start().await.unwrap_err();
+    site.connection.login = password("secret");
+    let sink = site.sink(dir.path());
     sink.start().await.unwrap();
     keep(&sink, 0..3).await;
 }
@@ -339,7 +339,7 @@ async fn a_full_spool_refuses_and_says_so_until_there_is_room() {
     };
     let mut site = Site::new(server.url());
     site.spool = Some(200 << 10);
-    let sink = site.sink(&dir);
+    let sink = site.sink(dir.path());
     sink.start().await.unwrap();
     server.kill().unwrap();
     let mut kept = 0;
@@ -364,7 +364,7 @@ async fn a_record_that_no_message_can_hold_is_refused_and_harms_no_other() {
     let Some(server) = server_with(&dir, "max_payload: 4096\n") else {
         return;
     };
-    let sink = Site::new(server.url()).sink(&dir);
+    let sink = Site::new(server.url()).sink(dir.path());
     sink.start().await.unwrap();
     let mut long = record(
         aaa_core::audit::Subject::Sign(install()),

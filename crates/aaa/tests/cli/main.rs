@@ -21,6 +21,7 @@ mod login;
 mod policy;
 mod policy_check;
 mod prompt;
+mod regions;
 mod serve;
 mod sign;
 mod stream;

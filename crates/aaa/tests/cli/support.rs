@@ -121,7 +121,7 @@ pub(crate) fn run(command: &mut Command, input: &[u8]) -> Run {
     }
 }
 
-/// `aaa serve --dev`, with its directory `site` in a home, stopped at the end.
+/// `aaa serve --dev`, with its directory in a home, stopped at the end.
 pub(crate) struct Services {
     child: Child,
     /// What it printed until it was ready.
@@ -133,11 +133,16 @@ pub(crate) struct Services {
 }
 
 impl Services {
+    /// In the directory `site`.
     pub(crate) fn start(home: &Home) -> Self {
+        Self::start_in(home, "site")
+    }
+
+    pub(crate) fn start_in(home: &Home, dir: &str) -> Self {
         let free = "127.0.0.1:0";
-        let log = home.path("serve.log");
+        let log = home.path(&format!("{dir}.log"));
         let mut child = home
-            .command(&["serve", "--dev", "--dir", "site"])
+            .command(&["serve", "--dev", "--dir", dir])
             .args(["--listen", free, "--admin-listen", free])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -77,7 +77,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, Failure> {
                    "delay_ms": site.delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX))})
         });
         let sources = sources.iter().map(|source| {
-            json!({"stream": source.name, "waiting": source.waiting,
+            json!({"stream": source.name, "domain": source.domain, "waiting": source.waiting,
                    "heard_ms_ago": source.heard.map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))})
         });
         let document =
@@ -107,7 +107,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, Failure> {
         let _infallible = writeln!(
             text,
             "from {}: {} waiting, {heard}",
-            printable(&source.name),
+            printable(source.domain.as_ref().unwrap_or(&source.name)),
             source.waiting
         );
     }

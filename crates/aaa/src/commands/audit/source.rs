@@ -10,8 +10,8 @@ use aaa_audit::reading::{LONGEST_LINE, Line, Next, StreamReader};
 use aaa_service::audit::Kept;
 use aaa_service::config::Document;
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
 
+use super::server::{ServerArgs, kept, usage};
 use crate::failure::{Exit, Failure};
 use crate::files;
 use crate::screen;
@@ -27,37 +27,13 @@ pub(super) struct SourceArgs {
     #[arg(value_name = "FILE", conflicts_with_all = ["config", "server"])]
     files: Vec<PathBuf>,
     /// The configuration of a service: its stream, or its file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "server")]
     config: Option<PathBuf>,
-    /// NATS servers, nats://host:port with commas between them
-    #[arg(
-        long,
-        value_name = "URL",
-        requires = "stream",
-        conflicts_with = "config"
-    )]
-    server: Option<String>,
+    #[command(flatten)]
+    server: ServerArgs,
     /// The stream there
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Where records are")]
     stream: Option<String>,
-    /// A credentials file, as nsc writes it
-    #[arg(long, value_name = "FILE", requires = "server")]
-    credentials: Option<PathBuf>,
-    /// The user to be
-    #[arg(long, requires_all = ["server", "password_file"])]
-    user: Option<String>,
-    /// The file with that user's password
-    #[arg(long, value_name = "FILE", requires = "user")]
-    password_file: Option<PathBuf>,
-    /// Certificates in PEM that the server's must be issued by
-    #[arg(long, value_name = "FILE", requires = "server")]
-    tls_ca: Option<PathBuf>,
-    /// The certificate to show to the server, in PEM
-    #[arg(long, value_name = "FILE", requires_all = ["server", "tls_key"])]
-    tls_certificate: Option<PathBuf>,
-    /// Its private key, in PEM
-    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
-    tls_key: Option<PathBuf>,
 }
 
 /// Records to read.
@@ -72,12 +48,7 @@ impl SourceArgs {
         if !self.files.is_empty() {
             return Ok(Source::Files(self.files.clone()));
         }
-        let document = self.document()?;
-        let kept = Kept::find(&document);
-        if let Err(problems) = document.finish() {
-            return Err(Failure::usage(problems.to_string()));
-        }
-        match kept {
+        match kept(&self.document()?)? {
             None => Err(Failure::usage(
                 "the configuration keeps no records in a stream or a file",
             )),
@@ -96,36 +67,16 @@ impl SourceArgs {
     }
 
     fn document(&self) -> Result<Document, Failure> {
-        let problems =
-            |problems: aaa_service::config::Problems| Failure::usage(problems.to_string());
         if let Some(config) = &self.config {
-            return Document::load(config).map_err(problems);
+            return Document::load(config).map_err(|problems| usage(&problems));
         }
-        let Some(server) = &self.server else {
-            return Err(Failure::usage(
+        match (&self.server.server, &self.stream) {
+            (None, _) => Err(Failure::usage(
                 "where are the records? Give FILE, --config FILE, or --server URL with --stream NAME",
-            ));
-        };
-        // The words of the configuration, so that there is one reading of them.
-        let mut settings = Map::new();
-        settings.insert("servers".to_owned(), json!(server));
-        settings.insert("stream".to_owned(), json!({"name": self.stream}));
-        if let Some(user) = &self.user {
-            settings.insert("user".to_owned(), json!(user));
+            )),
+            (Some(_), None) => Err(Failure::usage("which stream there? Give --stream NAME")),
+            (Some(_), Some(stream)) => self.server.document(stream),
         }
-        for (key, path) in [
-            ("credentials", &self.credentials),
-            ("password_file", &self.password_file),
-            ("tls_ca", &self.tls_ca),
-            ("tls_certificate", &self.tls_certificate),
-            ("tls_key", &self.tls_key),
-        ] {
-            if let Some(path) = path {
-                settings.insert(key.to_owned(), json!(path.display().to_string()));
-            }
-        }
-        let document = json!({"jetstream_auditor": Value::Object(settings)});
-        Document::parse("the command line", document.to_string().as_bytes()).map_err(problems)
     }
 }
 
