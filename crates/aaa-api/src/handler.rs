@@ -91,7 +91,7 @@ pub enum SignOutcome {
 pub struct Context {
     /// Names the request in logs, traces and records.
     pub request_id: String,
-    /// The address of the other end of the connection.
+    /// The address of the other end of the connection, or, with port 0, that which a trusted proxy told.
     pub peer: Option<SocketAddr>,
     /// The certificates that the client showed in the TLS handshake.
     pub client_certificates: Option<ClientCertificates>,

@@ -46,7 +46,7 @@ pub struct RequestId(pub String);
 #[derive(Debug, Clone)]
 pub struct TraceId(pub String);
 
-/// The other end of the connection, as an extension of the request. So are the [`ClientCertificates`] that it showed.
+/// The other end of the connection, or whom a trusted proxy there speaks for, as an extension of the request. So are the [`ClientCertificates`] that it showed.
 #[derive(Debug, Clone, Copy)]
 pub struct PeerAddr(pub SocketAddr);
 

@@ -67,6 +67,12 @@ pub static TOP: &[Setting] = &[
     .default("required")
     .example("\"optional\""),
     Setting::new(
+        "trusted_proxies",
+        Kind::Words,
+        "Networks of proxies, load balancers and ingresses that are believed when they say in `X-Forwarded-For` whom they speak for. Nobody is when absent.",
+    )
+    .example("[\"10.1.2.0/24\"]"),
+    Setting::new(
         "logfile",
         Kind::Path,
         "Where the log goes instead of standard error. Reopened on SIGHUP.",

@@ -20,6 +20,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::body::{LARGE_AT_A_TIME, Metered};
 use super::http::{Link, Respond};
+use super::proxies::Proxies;
 use crate::telemetry::{metrics::RESPONSES, parent_of, trace_of};
 
 /// The header that names a request, taken from the client when it is sane and sent back with the answer.
@@ -41,16 +42,18 @@ pub(crate) struct Front {
     names: Names,
     /// Whether spans go anywhere but into the log.
     traced: bool,
+    proxies: Proxies,
     large_bodies: Arc<Semaphore>,
     responses: Responses,
 }
 
 impl Front {
-    pub(crate) fn new(router: Router, site: &str, traced: bool) -> Self {
+    pub(crate) fn new(router: Router, site: &str, traced: bool, proxies: Proxies) -> Self {
         Self {
             router,
             names: Names::new(),
             traced,
+            proxies,
             large_bodies: Arc::new(Semaphore::new(LARGE_AT_A_TIME)),
             responses: Responses::new(site),
         }
@@ -113,7 +116,8 @@ impl Respond for Front {
         {
             parts.extensions.insert(TraceId(trace));
         }
-        parts.extensions.insert(PeerAddr(link.peer));
+        let peer = self.proxies.client(link.peer, &parts.headers);
+        parts.extensions.insert(PeerAddr(peer));
         if let Some(certificates) = &link.certificates {
             parts.extensions.insert(certificates.clone());
         }
@@ -130,7 +134,7 @@ impl Respond for Front {
         }
         if let Some((method, path)) = asked {
             let status = status.as_u16();
-            span.in_scope(|| tracing::debug!(%method, path, status, peer = %link.peer, "answered"));
+            span.in_scope(|| tracing::debug!(%method, path, status, %peer, "answered"));
         }
         if let Some(named) = named {
             response.headers_mut().insert(REQUEST_ID, named);

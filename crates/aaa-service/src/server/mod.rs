@@ -7,6 +7,7 @@ mod front;
 mod http;
 mod limits;
 mod listen;
+mod proxies;
 mod tls;
 
 use std::io;
@@ -28,6 +29,7 @@ pub(crate) use front::Front;
 pub(crate) use http::{Http, Link, Respond};
 pub(crate) use limits::Limits;
 pub(crate) use listen::Address;
+pub(crate) use proxies::Proxies;
 pub(crate) use tls::{TLS_FILE_BYTES, Tls, TlsFiles};
 
 use http::End;

@@ -13,7 +13,7 @@ use super::running::{Parts, Running, StartTime};
 use super::{Options, Program, Shell};
 use crate::admin::Admin;
 use crate::config::{Document, Problems, Topic};
-use crate::server::{Address, Front, Limits, Server, TLS_FILE_BYTES, Tls, TlsFiles};
+use crate::server::{Address, Front, Limits, Proxies, Server, TLS_FILE_BYTES, Tls, TlsFiles};
 use crate::telemetry::{Telemetry, metrics};
 use crate::watch::{Follow, Watch};
 
@@ -27,6 +27,7 @@ pub(super) struct Prepared {
     listen: Option<Address>,
     admin: Option<Address>,
     tls: Option<Arc<Tls>>,
+    proxies: Proxies,
     traced: bool,
     telemetry: Option<Arc<Telemetry>>,
     version: &'static str,
@@ -70,6 +71,7 @@ impl Prepared {
         metrics::install();
         let site = document.top().string("site").unwrap_or_default();
         let limits = Limits::read(&document);
+        let proxies = Proxies::read(&document);
         let mut shell = Shell::new(site, &options);
         let outcome = build(&document, &mut shell);
         let listen = address(&document, "listen", options.listen, "port");
@@ -110,6 +112,7 @@ impl Prepared {
             listen,
             admin,
             tls,
+            proxies,
             traced: options.traced,
             telemetry,
             version: program.version,
@@ -208,7 +211,8 @@ impl Prepared {
             ..aaa_api::server::Options::default()
         };
         let router = router_with(std::mem::take(&mut self.handlers), &options);
-        let front = Arc::new(Front::new(router, &self.shell.site, self.traced));
+        let proxies = std::mem::take(&mut self.proxies);
+        let front = Arc::new(Front::new(router, &self.shell.site, self.traced, proxies));
         let tls = self.tls.clone();
         Arc::new(Server::new(front, tls, &self.limits, &self.shell.site))
     }

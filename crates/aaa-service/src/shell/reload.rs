@@ -115,6 +115,7 @@ impl Fixed {
         "tls_ca",
         "tls_crl",
         "tls_client_certificate",
+        "trusted_proxies",
         "logfile",
         "log_format",
         "telemetry",

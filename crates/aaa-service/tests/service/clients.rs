@@ -40,6 +40,28 @@ async fn a_request_keeps_its_name_from_client_to_handler_and_back() {
 }
 
 #[tokio::test]
+async fn only_a_trusted_proxy_says_whom_it_speaks_for() {
+    for (config, believed) in [
+        ("{}", false),
+        ("{\"trusted_proxies\": \"192.0.2.1\"}", false),
+        ("{\"trusted_proxies\": \"127.0.0.0/8\"}", true),
+    ] {
+        let (signer, _) = Signer::new();
+        let running = start(config, &signer, |_| ()).await;
+        let mut connection = connect(running.addr.unwrap()).await;
+        let mut request = sign("a");
+        request.headers_mut().insert(
+            "x-forwarded-for",
+            "203.0.113.9, 198.51.100.7".parse().unwrap(),
+        );
+        text(connection.send_request(request).await.unwrap()).await;
+        let peer = signer.contexts.lock().unwrap()[0].peer.unwrap();
+        assert_eq!(peer.to_string() == "198.51.100.7:0", believed, "{config}");
+        assert_eq!(peer.ip().is_loopback(), !believed, "{config}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_over_the_limit_is_told_so_in_json() {
     let (signer, _) = Signer::new();
     let running = start("{\"site\": \"too-large\"}", &signer, |_| ()).await;
