@@ -164,6 +164,9 @@ impl Throttle {
     ) -> Places {
         let address = address.map(network);
         let named = !username.is_empty();
+        // A directory may take a name in any case, and is not to be guessed at in each of them.
+        let username = username.to_lowercase();
+        let username = username.as_str();
         let pair = address
             .filter(|_| named)
             .map(|address| self.seed.hash_one(("pair", username, address)));
@@ -231,7 +234,7 @@ impl Permit<'_> {
             }
         }
         if let (Attempted::Right, Some(pair)) = (attempted, pair) {
-            throttle.known.remember(pair, now);
+            throttle.known.remember(pair, rules.delays, now);
         }
     }
 }

@@ -56,9 +56,9 @@ impl Table {
         let Count { attempts, delays } = count;
         let now = now.as_millisecond();
         let mut shard = self.shard(key);
-        let entry = entry(&mut shard, key);
+        let entry = entry(&mut shard, key, delays, now);
         entry.free = attempts;
-        if entry.failures > 0 && now.saturating_sub(entry.last) >= millis(delays.forget) {
+        if entry.failures > 0 && entry.is_forgotten(delays, now) {
             entry.failures = 0;
             entry.next = NEVER;
         }
@@ -82,7 +82,7 @@ impl Table {
     pub(super) fn failed(&self, key: u64, delays: Delays, now: Timestamp) {
         let now = now.as_millisecond();
         let mut shard = self.shard(key);
-        let entry = entry(&mut shard, key);
+        let entry = entry(&mut shard, key, delays, now);
         entry.trying = entry.trying.saturating_sub(1);
         entry.failures = entry.failures.saturating_add(1);
         let beyond = entry.failures.saturating_add(1).saturating_sub(entry.free);
@@ -109,10 +109,10 @@ impl Table {
     }
 
     /// Keeps a key without a failure.
-    pub(super) fn remember(&self, key: u64, now: Timestamp) {
+    pub(super) fn remember(&self, key: u64, delays: Delays, now: Timestamp) {
         let now = now.as_millisecond();
         let mut shard = self.shard(key);
-        let entry = entry(&mut shard, key);
+        let entry = entry(&mut shard, key, delays, now);
         entry.failures = 0;
         entry.next = NEVER;
         entry.last = now;
@@ -149,7 +149,7 @@ impl Table {
 const NEVER: i64 = i64::MIN;
 
 /// The entry of a key, made when there is none.
-fn entry(shard: &mut Vec<Entry>, key: u64) -> &mut Entry {
+fn entry(shard: &mut Vec<Entry>, key: u64, delays: Delays, now: i64) -> &mut Entry {
     let fresh = Entry {
         key,
         failures: 0,
@@ -169,7 +169,7 @@ fn entry(shard: &mut Vec<Entry>, key: u64) -> &mut Entry {
             let least = shard
                 .iter()
                 .enumerate()
-                .min_by_key(|(_, entry)| entry.worth());
+                .min_by_key(|(_, entry)| entry.worth(delays, now));
             least.map_or(0, |(place, _)| place)
         }
     };
@@ -185,9 +185,20 @@ fn entry(shard: &mut Vec<Entry>, key: u64) -> &mut Entry {
 }
 
 impl Entry {
-    /// What is lost with it: what has failed most goes last, and of equals what is newest.
-    fn worth(&self) -> (u64, i64) {
-        (u64::from(self.failures) + u64::from(self.trying), self.last)
+    /// Whether its failures are too long ago to hold anything back.
+    fn is_forgotten(&self, delays: Delays, now: i64) -> bool {
+        now.saturating_sub(self.last) >= millis(delays.forget)
+    }
+
+    /// What is lost with it: what has failed most goes last, and of equals what is newest. What is forgotten counts for nothing: else
+    /// one flood would leave no room for what comes after it.
+    fn worth(&self, delays: Delays, now: i64) -> (u64, i64) {
+        let failures = if self.is_forgotten(delays, now) {
+            0
+        } else {
+            self.failures
+        };
+        (u64::from(failures) + u64::from(self.trying), self.last)
     }
 }
 

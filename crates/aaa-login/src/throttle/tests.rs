@@ -92,6 +92,43 @@ fn guesses_that_come_together_are_counted_together() {
 }
 
 #[test]
+fn a_name_is_one_in_any_case() {
+    let site = site(Rules::default());
+    for name in ["bob", "Bob", "BOB", "b\u{d6}b", "b\u{f6}b"] {
+        assert_eq!(site.wrong(name, HOME), Ok(()));
+    }
+    for name in ["bOb", "boB", "bob"] {
+        assert_eq!(site.wrong(name, AWAY), Ok(()));
+        site.pass(1);
+    }
+    assert_eq!(site.wrong("BoB", AWAY), Err(1));
+}
+
+#[test]
+fn a_flood_that_is_forgotten_leaves_room_for_what_comes_after() {
+    let site = site(Rules {
+        address_attempts: 1_000_000,
+        ..Rules::default()
+    });
+    // Two failures each, under more names than there is room for.
+    for number in 0..120_000 {
+        for _ in 0..2 {
+            assert_eq!(site.wrong(&format!("flood{number}"), HOME), Ok(()));
+        }
+    }
+    site.pass(3_600);
+    for round in 0..5 {
+        assert_eq!(site.wrong("bob", AWAY), Ok(()));
+        // Others come and go meanwhile.
+        for number in 0..5_000 {
+            let name = format!("user{round}-{number}");
+            assert_eq!(site.wrong(&name, HOME), Ok(()));
+        }
+    }
+    assert_eq!(site.wrong("bob", AWAY), Err(1));
+}
+
+#[test]
 fn one_address_under_many_names_waits_too() {
     let site = site(Rules::default());
     for number in 0..50 {
