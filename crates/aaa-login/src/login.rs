@@ -456,7 +456,8 @@ fn printable(name: &str) -> String {
         .collect()
 }
 
-fn turns(c: char) -> bool {
+/// Whether a character is not seen, or turns others around.
+pub(crate) fn turns(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 

@@ -1,17 +1,31 @@
 //! What is said to Okta, and what Okta says.
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, Uri, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use zeroize::Zeroizing;
+
+use crate::login::turns;
 
 /// The longest login that Okta has, in characters.
 const LOGIN_LIMIT: usize = 100;
 /// The longest id that is taken for one.
 const ID_LIMIT: usize = 64;
+
+/// What is written otherwise in a path.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'@');
+/// The same in a form.
+const FORM: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'*');
 
 /// What can stand between two slashes of a path, and means nothing but itself there.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,23 +33,18 @@ pub(super) struct PathSegment(String);
 
 impl PathSegment {
     /// A login, percent-encoded. None for what could become another path on the way (what is decoded twice, a slash in either
-    /// direction, dots alone), and for what is no login of Okta's.
+    /// direction, dots alone), for what could be read as another login (blanks around it, what is not seen), and for what is no login of Okta's.
     pub(super) fn of(login: &str) -> Option<Self> {
-        let strange = |c: char| c.is_control() || matches!(c, '/' | '\\' | '%' | '?' | '#' | ';');
+        let strange = |c: char| {
+            c.is_control() || turns(c) || matches!(c, '/' | '\\' | '%' | '?' | '#' | ';')
+        };
         let dots = login.chars().all(|c| c == '.');
-        if dots || login.chars().count() > LOGIN_LIMIT || login.contains(strange) {
+        // What a directory may leave out itself would be another name for the same login, with a count of failures of its own.
+        let padded = login.trim() != login;
+        if dots || padded || login.chars().count() > LOGIN_LIMIT || login.contains(strange) {
             return None;
         }
-        let mut encoded = String::with_capacity(login.len());
-        for byte in login.bytes() {
-            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'@') {
-                encoded.push(char::from(byte));
-            } else {
-                // Writing into memory has no way to fail.
-                let _ = write!(encoded, "%{byte:02X}");
-            }
-        }
-        Some(Self(encoded))
+        Some(Self(utf8_percent_encode(login, SEGMENT).to_string()))
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -57,14 +66,8 @@ pub(super) fn grant_form(username: &str, password: &str) -> Zeroizing<Vec<u8>> {
 
 /// `application/x-www-form-urlencoded`, in room that is there already, so that no copy of a password is left behind.
 fn form_encode(form: &mut Vec<u8>, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let digit = |value: u8| HEX.get(usize::from(value)).copied().unwrap_or(b'0');
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'*') {
-            form.push(byte);
-        } else {
-            form.extend([b'%', digit(byte >> 4), digit(byte & 15)]);
-        }
+    for part in utf8_percent_encode(text, FORM) {
+        form.extend_from_slice(part.as_bytes());
     }
 }
 

@@ -22,6 +22,10 @@ fn a_login_stays_one_part_of_a_path_or_is_none() {
         ("bob;x", None),
         ("bob\r\nX: y", None),
         ("bob\0", None),
+        (" bob", None),
+        ("bob\u{a0}", None),
+        ("bo\u{200b}b", None),
+        ("\u{202e}bob", None),
         (&"x".repeat(101), None),
         (&"ü".repeat(100), Some(&"%C3%BC".repeat(100))),
     ] {
