@@ -98,6 +98,16 @@ pub fn router_with(handlers: Handlers, options: &Options) -> Router {
         BAD_REQUESTS,
         "Requests that were at fault themselves, by cause and front"
     );
+    // From zero, so that the first count is seen as one.
+    for cause in Cause::ALL
+        .into_iter()
+        .filter(|cause| cause.is_bad_request())
+    {
+        for front in [Front::Rest, Front::Grpc] {
+            metrics::counter!(BAD_REQUESTS, "cause" => cause.label(), "front" => front.label())
+                .increment(0);
+        }
+    }
     let grpc = grpc_routes(&handlers, options);
     rest::routes(handlers, options.body_deadline)
         .merge(grpc)

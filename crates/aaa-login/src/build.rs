@@ -78,6 +78,9 @@ pub fn build(
     };
     let site: Arc<str> = shell.site().into();
     let meter = Meter::new(Arc::clone(&site));
+    for kind in &kinds {
+        meter.begin(kind.name());
+    }
     let service = Service::start(
         shell,
         loaded,

@@ -426,6 +426,7 @@ fn bounded(request: &LoginRequest) -> Result<(), ApiError> {
 fn failed(error: &ApiError) -> Ending {
     match error.cause() {
         Cause::Malformed => Ending::Refused(error.cause().label()),
+        Cause::TooManyRequests => Ending::Throttled,
         cause => Ending::Failed(cause.label()),
     }
 }

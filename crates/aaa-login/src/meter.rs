@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aaa_api::error::Cause;
 use aaa_service::telemetry::metrics::{
     AUTHENTICATOR_ERRORS, AUTHENTICATOR_TIME, Metric, MetricKind, describe,
 };
 use metrics::{counter, gauge, histogram};
+
+use crate::authenticator::Reason;
 
 /// Logins by what came of them.
 pub const LOGINS: &str = "choria_aaa_logins";
@@ -29,7 +32,7 @@ pub static METRICS: &[Metric] = &[
         name: LOGINS,
         kind: MetricKind::Counter,
         labels: &["site", "authenticator", "outcome", "reason"],
-        help: "Total number of logins: granted, refused, or failed for a reason of the service's own",
+        help: "Total number of logins: granted, refused, throttled, or failed for a reason of the service's own",
     },
     Metric {
         name: LOGIN_SECONDS,
@@ -82,8 +85,32 @@ pub(crate) enum Ending {
     Granted,
     /// Somebody was not let in.
     Refused(&'static str),
+    /// Somebody who had guessed was turned away before anybody was asked.
+    Throttled,
     /// It was not decided.
     Failed(&'static str),
+}
+
+impl Ending {
+    const fn labels(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Granted => ("granted", ""),
+            Self::Refused(reason) => ("refused", reason),
+            Self::Throttled => ("throttled", Cause::TooManyRequests.label()),
+            Self::Failed(reason) => ("failed", reason),
+        }
+    }
+
+    /// All that there are.
+    fn all() -> impl Iterator<Item = Self> {
+        let refused = Reason::ALL.map(Reason::label);
+        let refused = refused.into_iter().chain([Cause::Malformed.label()]);
+        let failed = [Cause::Busy, Cause::Internal].map(Cause::label);
+        [Self::Granted, Self::Throttled]
+            .into_iter()
+            .chain(refused.map(Self::Refused))
+            .chain(failed.map(Self::Failed))
+    }
 }
 
 impl Meter {
@@ -92,13 +119,38 @@ impl Meter {
         Self { site }
     }
 
+    /// Begins the counters of an authenticator at zero, so that their first count is seen as one.
+    pub(crate) fn begin(&self, authenticator: &'static str) {
+        let site = || self.site.to_string();
+        counter!(AUTHENTICATOR_ERRORS, "site" => site(), "authenticator" => authenticator)
+            .increment(0);
+        for (outcome, reason) in Ending::all().map(Ending::labels) {
+            counter!(LOGINS, "site" => site(), "authenticator" => authenticator, "outcome" => outcome, "reason" => reason)
+                .increment(0);
+        }
+    }
+
+    /// The same for what is held back.
+    pub(crate) fn begin_throttle(&self, by: impl IntoIterator<Item = &'static str>) {
+        for by in by {
+            counter!(LOGIN_THROTTLED, "site" => self.site.to_string(), "by" => by).increment(0);
+        }
+    }
+
+    /// The same for the calls to an Okta tenant.
+    pub(crate) fn begin_okta(&self, calls: &[&'static str], outcomes: &[&'static str]) {
+        for (call, outcome) in calls
+            .iter()
+            .flat_map(|call| outcomes.iter().map(move |outcome| (*call, *outcome)))
+        {
+            counter!(OKTA_CALLS, "site" => self.site.to_string(), "call" => call, "outcome" => outcome)
+                .increment(0);
+        }
+    }
+
     /// Counts a login that ended, and the time it took.
     pub(crate) fn login(&self, authenticator: &'static str, ending: Ending, took: Duration) {
-        let (outcome, reason) = match ending {
-            Ending::Granted => ("granted", ""),
-            Ending::Refused(reason) => ("refused", reason),
-            Ending::Failed(reason) => ("failed", reason),
-        };
+        let (outcome, reason) = ending.labels();
         let site = || self.site.to_string();
         if ending != Ending::Granted {
             counter!(AUTHENTICATOR_ERRORS, "site" => site(), "authenticator" => authenticator)
@@ -137,5 +189,46 @@ impl Meter {
     pub(crate) fn users(&self, authenticator: &'static str, count: usize) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         gauge!(USERS, "site" => self.site.to_string(), "authenticator" => authenticator).set(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    use super::*;
+
+    #[test]
+    fn all_that_can_come_of_a_login_is_there_from_the_start() {
+        let recorder = DebuggingRecorder::new();
+        metrics::with_local_recorder(&recorder, || Meter::new("test".into()).begin("userlist"));
+        let mut seen: Vec<String> = recorder
+            .snapshotter()
+            .snapshot()
+            .into_vec()
+            .into_iter()
+            .filter(|(key, ..)| key.key().name() == LOGINS)
+            .map(|(key, _, _, value)| {
+                assert_eq!(value, DebugValue::Counter(0));
+                let labels = key.key().labels().skip(2);
+                labels
+                    .map(metrics::Label::value)
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            })
+            .collect();
+        seen.sort();
+        let refused = Reason::ALL.map(|reason| format!("refused {}", reason.label()));
+        let mut expected = refused.to_vec();
+        let others = [
+            "failed busy",
+            "failed internal",
+            "granted ",
+            "refused malformed",
+            "throttled too_many_requests",
+        ];
+        expected.extend(others.map(str::to_owned));
+        expected.sort();
+        assert_eq!(seen, expected);
     }
 }

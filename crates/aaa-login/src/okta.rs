@@ -79,6 +79,7 @@ enum Asked {
 
 impl Okta {
     pub(crate) fn new(settings: Settings, clock: SharedClock, meter: Meter) -> Self {
+        meter.begin_okta(&tenant::CALLS, &tenant::OUTCOMES);
         Self {
             current: ArcSwap::from_pointee(settings.into()),
             in_flight: Semaphore::new(IN_FLIGHT),

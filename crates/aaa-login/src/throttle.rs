@@ -89,6 +89,7 @@ struct Places {
 
 impl Throttle {
     pub(crate) fn new(rules: Rules, clock: SharedClock, meter: Meter) -> Self {
+        meter.begin_throttle([Cause::Account, Cause::Address].map(Cause::label));
         Self {
             rules: ArcSwap::from_pointee(rules),
             seed: RandomState::new(),

@@ -396,6 +396,8 @@ fn everything_is_counted_by_the_names_that_dashboards_know() {
             "choria_aaa_login_seconds{site=test,authenticator=userlist,outcome=failed} 1 times",
             "choria_aaa_login_seconds{site=test,authenticator=userlist,outcome=granted} 1 times",
             "choria_aaa_login_seconds{site=test,authenticator=userlist,outcome=refused} 5 times",
+            "choria_aaa_login_throttled{site=test,by=account} 0",
+            "choria_aaa_login_throttled{site=test,by=address} 0",
             "choria_aaa_logins{site=test,authenticator=userlist,outcome=failed,reason=busy} 1",
             "choria_aaa_logins{site=test,authenticator=userlist,outcome=granted,reason=} 1",
             "choria_aaa_logins{site=test,authenticator=userlist,outcome=refused,reason=malformed} 2",

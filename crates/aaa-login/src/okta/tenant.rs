@@ -114,6 +114,21 @@ enum Call {
     Groups,
 }
 
+/// The labels of all calls.
+pub(super) const CALLS: [&str; 3] = ["token", "user", "groups"];
+/// The labels of all that can come of them.
+pub(super) const OUTCOMES: [&str; 8] = [
+    ANSWERED,
+    "timeout",
+    "unreachable",
+    "rate_limited",
+    "credentials",
+    "setup",
+    "failed",
+    "unexpected",
+];
+const ANSWERED: &str = "answered";
+
 struct Answer {
     status: StatusCode,
     headers: HeaderMap,
@@ -418,7 +433,7 @@ impl Session<'_> {
     ) -> Result<T, Fault> {
         let started = Instant::now();
         let outcome = ask.await;
-        let label = outcome.as_ref().err().map_or("answered", Fault::label);
+        let label = outcome.as_ref().err().map_or(ANSWERED, Fault::label);
         self.meter.okta(call.label(), label, started.elapsed());
         outcome
     }

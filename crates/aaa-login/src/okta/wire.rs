@@ -35,9 +35,8 @@ impl PathSegment {
     /// A login, percent-encoded. None for what could become another path on the way (what is decoded twice, a slash in either
     /// direction, dots alone), for what could be read as another login (blanks around it, what is not seen), and for what is no login of Okta's.
     pub(super) fn of(login: &str) -> Option<Self> {
-        let strange = |c: char| {
-            c.is_control() || turns(c) || matches!(c, '/' | '\\' | '%' | '?' | '#' | ';')
-        };
+        let strange =
+            |c: char| c.is_control() || turns(c) || matches!(c, '/' | '\\' | '%' | '?' | '#' | ';');
         let dots = login.chars().all(|c| c == '.');
         // What a directory may leave out itself would be another name for the same login, with a count of failures of its own.
         let padded = login.trim() != login;

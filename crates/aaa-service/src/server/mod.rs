@@ -39,6 +39,16 @@ use crate::telemetry::metrics::{CONNECTION_ERRORS, CONNECTIONS};
 /// How long the accept loop rests when the system has no descriptor left.
 const REST: Duration = Duration::from_millis(100);
 
+/// Why connections end otherwise than by agreement, as labels.
+const REASONS: [&str; 6] = [
+    "accept",
+    "full",
+    "handshake",
+    "handshake_timeout",
+    activity::HEADER_TIMEOUT,
+    "protocol",
+];
+
 /// What is said to a client that speaks plain HTTP where TLS is wanted.
 const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\n\
     Content-Length: 70\r\n\r\n{\"error\":\"this port speaks HTTPS\",\"detail\":\"use an https:// address\"}\n";
@@ -56,6 +66,10 @@ pub(crate) struct Server<R> {
 impl<R: Respond> Server<R> {
     /// A server for clients, whose connections are counted for this site.
     pub(crate) fn new(respond: Arc<R>, tls: Option<Arc<Tls>>, limits: &Limits, site: &str) -> Self {
+        // From zero, so that the first count is seen as one.
+        for reason in REASONS {
+            counter!(CONNECTION_ERRORS, "site" => site.to_owned(), "reason" => reason).increment(0);
+        }
         Self {
             http: Http::new(respond, limits.header, limits.idle),
             tls,

@@ -155,10 +155,14 @@ async fn more_than_max_connections_wait_for_their_turn() {
     assert_eq!(entries.recv().await.unwrap(), "second");
     assert_eq!(text(waiting.await.unwrap().unwrap()).await.0, 200);
     let (_, metrics) = admin(&running, "/metrics").await;
+    let full = "choria_aaa_connection_errors{site=\"full\",reason=\"full\"} ";
     assert!(
-        metrics.contains("choria_aaa_connection_errors{site=\"full\",reason=\"full\"}"),
+        metrics.contains(full) && !metrics.contains(&format!("{full}0\n")),
         "{metrics}"
     );
+    // What has not happened stands at zero, so that the first time is seen.
+    let other = "choria_aaa_connection_errors{site=\"full\",reason=\"protocol\"} 0\n";
+    assert!(metrics.contains(other), "{metrics}");
     assert!(
         metrics.contains("choria_aaa_connections{site=\"full\"}"),
         "{metrics}"
