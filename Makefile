@@ -41,6 +41,7 @@ book: ## Makes a book of the manual, in target/book; its commands and links are 
 
 bench: tools ## Measures the services and prints the tables of docs/benchmarks.md
 	tests/load/bench.sh
+	$(CARGO) bench --quiet --package aaa-login --bench okta
 
 lint: fmt deny ## Formatting, lints, and the dependency policy
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
