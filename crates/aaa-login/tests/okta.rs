@@ -214,3 +214,32 @@ async fn of_two_authenticators_the_second_has_those_whom_the_first_does_not_know
     );
     assert!(running.shutdown().await);
 }
+
+#[tokio::test]
+async fn a_strange_name_is_an_error_or_a_stranger_and_no_path() {
+    let dir = tempfile::tempdir().unwrap();
+    chain(dir.path());
+    let tenant = tenant().await;
+    let config = json!({"authenticator": "okta", "okta_authenticator": okta(dir.path(), &tenant)});
+    let running = start(&config).await;
+    for (name, answer) in [
+        ("x".repeat(10_240), "username"),
+        ("bob@example.net/../00u2".to_owned(), "Login failed"),
+        ("bob@example.net?x=1".to_owned(), "Login failed"),
+        ("bob%2f..".to_owned(), "Login failed"),
+        ("bob@example.net\nX: y".to_owned(), "Login failed"),
+        ("b\u{f6}b@example.net".to_owned(), "Login failed"),
+    ] {
+        let refused = login(&running, &name, "bob's").await.unwrap_err();
+        assert!(refused.contains(answer), "{name}: {refused}");
+    }
+    let asked: Vec<String> = tenant.calls().into_iter().map(|(_, path)| path).collect();
+    assert_eq!(
+        asked,
+        [
+            "/oauth2/default/v1/token",
+            "/api/v1/users/b%C3%B6b@example.net"
+        ]
+    );
+    assert_eq!(tenant.complaints(), Vec::<String>::new());
+}

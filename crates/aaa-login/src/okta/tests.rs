@@ -289,6 +289,47 @@ async fn a_name_that_is_no_login_never_reaches_the_tenant() {
 }
 
 #[tokio::test]
+async fn a_group_is_its_whole_name_whatever_stands_in_it() {
+    let names = ["A, B", "a/b", "x.y", "Operations,Web", "\u{fc}", "*"];
+    let site = Site::with(|section| {
+        section["groups"] = json!([]);
+        section["acls"] = names
+            .iter()
+            .map(|name| ((*name).to_owned(), json!([format!("g{name}.x")])))
+            .collect();
+    })
+    .await;
+    for name in names {
+        site.double
+            .change(|users| users[0].groups = vec![name.to_owned()]);
+        let agents = site.known(BOB, PASSWORD).await.rights.agents;
+        assert_eq!(agents, [format!("g{name}.x")]);
+    }
+    for name in [
+        "A",
+        "B",
+        "a, b",
+        "A,B",
+        " A, B",
+        "x",
+        "y",
+        "Operations",
+        "Web",
+        "U\u{308}",
+        "",
+        "**",
+    ] {
+        site.double
+            .change(|users| users[0].groups = vec![name.to_owned()]);
+        assert_eq!(
+            site.refused(BOB, PASSWORD).await.reason,
+            Reason::NoGroup,
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn it_conforms() {
     let site = Site::new().await;
     crate::conformance::Fixture {
