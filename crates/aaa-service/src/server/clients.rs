@@ -9,6 +9,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use tokio_util::sync::CancellationToken;
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
 
 use super::tls::{certificates, digest_of, pem_problem, read};
@@ -33,6 +34,8 @@ pub(super) struct ClientFiles {
 pub(super) struct Clients {
     pub(super) verifier: Arc<dyn ClientCertVerifier>,
     pub(super) files: Vec<(PathBuf, Digest)>,
+    /// Cancelled when others decide.
+    pub(super) replaced: CancellationToken,
 }
 
 impl ClientFiles {
@@ -81,6 +84,7 @@ impl ClientFiles {
         Some(Clients {
             verifier: self.verifier(ca, lists, provider, found)?,
             files,
+            replaced: CancellationToken::new(),
         })
     }
 

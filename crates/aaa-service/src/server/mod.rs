@@ -12,6 +12,7 @@ mod tls;
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -157,10 +159,7 @@ impl<R: Respond> Server<R> {
             Some(tls) => match drain.run_until_cancelled(self.handshake(tls, stream)).await {
                 None => return,
                 Some(Err(end)) => end,
-                Some(Ok((stream, certificates))) => {
-                    let link = Link { peer, certificates };
-                    self.http.serve(stream, link, &drain).await
-                }
+                Some(Ok(secured)) => self.serve_secured(secured, peer, &drain).await,
             },
         };
         match end {
@@ -176,8 +175,38 @@ impl<R: Respond> Server<R> {
         }
     }
 
+    /// Serves a connection, until others decide about certificates than did about this one's.
+    async fn serve_secured(
+        &self,
+        secured: Secured,
+        peer: SocketAddr,
+        drain: &CancellationToken,
+    ) -> End {
+        let Secured {
+            stream,
+            certificates,
+            replaced,
+        } = secured;
+        let link = Link { peer, certificates };
+        let replaced = replaced.filter(|_| link.certificates.is_some());
+        let replaced = async move {
+            match replaced {
+                Some(replaced) => replaced.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        let drain = drain.child_token();
+        let mut serve = pin!(self.http.serve(stream, link, &drain));
+        tokio::select! {
+            end = &mut serve => return end,
+            () = replaced => drain.cancel(),
+        }
+        serve.await
+    }
+
     async fn handshake(&self, tls: &Arc<Tls>, mut stream: TcpStream) -> Result<Secured, End> {
-        let acceptor = TlsAcceptor::from(tls.current());
+        let current = tls.current();
+        let acceptor = TlsAcceptor::from(Arc::clone(&current.config));
         let accepted = timeout(self.handshake_timeout, async move {
             // The first byte of a TLS handshake is 22 (RFC 8446 section 5.1); that of an HTTP method is a letter.
             let mut first = [0];
@@ -199,7 +228,14 @@ impl<R: Respond> Server<R> {
         };
         let (_, session) = stream.get_ref();
         let certificates = ClientCertificates::of(session, Arc::<Tls>::clone(tls));
-        Ok((stream, certificates))
+        Ok(Secured {
+            stream,
+            certificates,
+            replaced: current
+                .clients
+                .as_ref()
+                .map(|clients| clients.replaced.clone()),
+        })
     }
 
     fn count(&self, reason: &'static str) {
@@ -209,11 +245,14 @@ impl<R: Respond> Server<R> {
     }
 }
 
-/// A connection after its handshake, and what the client showed.
-type Secured = (
-    tokio_rustls::server::TlsStream<TcpStream>,
-    Option<ClientCertificates>,
-);
+/// A connection after its handshake.
+struct Secured {
+    stream: TlsStream<TcpStream>,
+    /// What the client showed.
+    certificates: Option<ClientCertificates>,
+    /// Cancelled when others decide about certificates than did about these.
+    replaced: Option<CancellationToken>,
+}
 
 /// Errors of accept that speak of the one connection that was not made.
 fn of_one_client(error: &io::Error) -> bool {

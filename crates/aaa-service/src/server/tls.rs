@@ -72,22 +72,15 @@ impl TlsFiles {
         let (chain, key) = (chain?, key?);
         let not_after = not_after(&chain);
         let pair = pair(chain, key, &provider, found)?;
-        let mut files = vec![digest_of(&chain_file), digest_of(&key_file)];
-        let clients = clients.map(
-            |Clients {
-                 verifier,
-                 files: read,
-             }| {
-                files.extend(read);
-                verifier
-            },
-        );
-        match server_config(&provider, clients.clone(), pair) {
+        let verifier = clients
+            .as_ref()
+            .map(|clients| Arc::clone(&clients.verifier));
+        match server_config(&provider, verifier, pair) {
             Ok(config) => Some(Loaded {
                 config: Arc::new(config),
-                clients,
+                clients: clients.map(Arc::new),
                 not_after,
-                files,
+                files: [digest_of(&chain_file), digest_of(&key_file)],
             }),
             Err(error) => {
                 found.push(CERTIFICATE, error.to_string());
@@ -97,20 +90,20 @@ impl TlsFiles {
     }
 }
 
-struct Loaded {
-    config: Arc<ServerConfig>,
-    /// Decides about the certificates of clients, if they show any.
-    clients: Option<Arc<dyn ClientCertVerifier>>,
+/// Certificate, key and who decides about clients, as they were read.
+pub(super) struct Loaded {
+    pub(super) config: Arc<ServerConfig>,
+    /// Who decides about the certificates of clients, if they show any.
+    pub(super) clients: Option<Arc<Clients>>,
     /// When the certificate ends, in seconds of the unix epoch.
     not_after: Option<i64>,
-    /// The files as they were read.
-    files: Vec<(PathBuf, Digest)>,
+    /// The files of certificate and key.
+    files: [(PathBuf, Digest); 2],
 }
 
 /// What connections are accepted with.
 pub(crate) struct Tls {
     files: TlsFiles,
-    read_at_start: Vec<(PathBuf, Digest)>,
     current: ArcSwap<Loaded>,
 }
 
@@ -120,33 +113,46 @@ impl Tls {
         let loaded = files.load(found)?;
         Some(Self {
             files,
-            read_at_start: loaded.files.clone(),
             current: ArcSwap::from_pointee(loaded),
         })
     }
 
-    /// The files as they were when this was loaded, to be followed from there.
-    pub(crate) fn read_at_start(&self) -> Vec<(PathBuf, Digest)> {
-        self.read_at_start.clone()
+    /// The files as they were when they were last read, to be followed from there.
+    pub(crate) fn read(&self) -> Vec<(PathBuf, Digest)> {
+        let current = self.current.load();
+        let clients = current.clients.iter().flat_map(|clients| &clients.files);
+        current.files.iter().chain(clients).cloned().collect()
     }
 
-    /// Takes the files as they are now, for new connections. If anything is wrong the old ones stay.
+    /// Takes the files as they are now, for new connections. If anything is wrong the old ones stay. Where others decide about clients
+    /// now, the connections of those who showed a certificate end, and they have to show it anew.
     pub(crate) fn reload(&self) -> Result<(), Problems> {
         let mut found = Problems::default();
         match self.files.load(&mut found) {
-            Some(loaded) if found.is_empty() => {
+            Some(mut loaded) if found.is_empty() => {
                 for warning in found.warnings() {
                     tracing::warn!(setting = warning.key, "{}", warning.text);
                 }
+                let before = self.current.load_full();
+                let same = match (&before.clients, &loaded.clients) {
+                    (Some(before), Some(now)) => before.files == now.files,
+                    _ => false,
+                };
+                if same {
+                    loaded.clients.clone_from(&before.clients);
+                }
                 self.current.store(Arc::new(loaded));
+                if let Some(before) = before.clients.as_ref().filter(|_| !same) {
+                    before.replaced.cancel();
+                }
                 Ok(())
             }
             _ => Err(found),
         }
     }
 
-    pub(super) fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.load().config)
+    pub(super) fn current(&self) -> Arc<Loaded> {
+        self.current.load_full()
     }
 
     /// When the certificate ends, in seconds of the unix epoch.
@@ -158,7 +164,7 @@ impl Tls {
 impl VerifyClient for Tls {
     fn verify(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> Result<(), Error> {
         match &self.current.load().clients {
-            Some(verifier) => verifier.verify(chain, now),
+            Some(clients) => clients.verifier.verify(chain, now),
             None => Err(Error::NoCertificatesPresented),
         }
     }

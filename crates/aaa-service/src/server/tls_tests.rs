@@ -133,14 +133,14 @@ fn a_key_that_everybody_can_read_is_warned_of() {
 fn a_bad_new_pair_leaves_the_old_one() {
     let files = Files::new();
     let tls = Tls::load(files.tls_files(), &mut Problems::default()).unwrap();
-    let first = Arc::as_ptr(&tls.current());
+    let first = Arc::as_ptr(&tls.current().config);
     files.write("tls.key", &KeyPair::generate().unwrap().serialize_pem());
     let problems = tls.reload().unwrap_err();
     assert!(problems.errors()[0].text.starts_with("does not belong"));
-    assert_eq!(Arc::as_ptr(&tls.current()), first);
+    assert_eq!(Arc::as_ptr(&tls.current().config), first);
     files.write_pair(&KeyPair::generate().unwrap());
     tls.reload().unwrap();
-    assert_ne!(Arc::as_ptr(&tls.current()), first);
+    assert_ne!(Arc::as_ptr(&tls.current().config), first);
 }
 
 #[test]
@@ -161,10 +161,10 @@ fn sessions_are_not_resumed_where_clients_show_certificates() {
     let document = Document::parse("a.json", config.as_bytes()).unwrap();
     with_ca.clients = ClientFiles::read(&document.top());
     let tls = Tls::load(with_ca, &mut Problems::default()).unwrap();
-    assert_eq!(tls.current().send_tls13_tickets, 0);
-    assert!(!tls.current().session_storage.can_cache());
+    assert_eq!(tls.current().config.send_tls13_tickets, 0);
+    assert!(!tls.current().config.session_storage.can_cache());
     assert_eq!(
-        tls.current().alpn_protocols,
+        tls.current().config.alpn_protocols,
         [b"h2".to_vec(), b"http/1.1".to_vec()]
     );
 }

@@ -270,12 +270,9 @@ fn warn_of_expiry(tls: &Tls, shell: &mut Shell, found: &mut Problems) {
 fn follow_tls(tls: &Arc<Tls>, shell: &Shell) -> Follow {
     let site = shell.site.clone();
     let reloaded = Arc::clone(tls);
-    Follow::of_digests(
-        "tls_certificate",
-        tls.read_at_start(),
-        TLS_FILE_BYTES,
-        move |_| take_tls(&reloaded, &site),
-    )
+    Follow::of_digests("tls_certificate", tls.read(), TLS_FILE_BYTES, move |_| {
+        take_tls(&reloaded, &site)
+    })
 }
 
 /// Moves what histograms have collected to where it is kept, so that it does not grow between scrapes.

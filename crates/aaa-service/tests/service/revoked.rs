@@ -7,6 +7,8 @@ use std::sync::Arc;
 use aaa_core::clock::{Clock as _, SystemClock};
 use aaa_service::shell::{self, Running};
 use aaa_testing::pki::{Authority, Issued, Wanted};
+use hyper::client::conn::http1::handshake;
+use hyper_util::rt::TokioIo;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -14,6 +16,7 @@ use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::support::{PROGRAM, Signer, document, options, over, sign, text};
 
@@ -94,11 +97,15 @@ impl Site {
 struct Client(TlsConnector);
 
 impl Client {
-    /// Whether a request over a new connection is served.
-    async fn is_served(&self, address: SocketAddr) -> bool {
+    async fn connect(&self, address: SocketAddr) -> Option<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        let Ok(stream) = self.0.connect(name, stream).await else {
+        self.0.connect(name, stream).await.ok()
+    }
+
+    /// Whether a request over a new connection is served.
+    async fn is_served(&self, address: SocketAddr) -> bool {
+        let Some(stream) = self.connect(address).await else {
             return false;
         };
         let mut connection = over(stream).await;
@@ -239,4 +246,27 @@ async fn where_certificates_are_optional_one_that_is_shown_must_still_be_good() 
         .iter()
         .map(|context| context.client_certificates.is_some());
     assert_eq!(shown.collect::<Vec<_>>(), [false, true, false, true]);
+}
+
+#[tokio::test]
+async fn open_connections_end_when_others_decide_about_certificates() {
+    let site = Site::new(LISTS).await;
+    let bob = site.authority.client("bob.mcollective").unwrap();
+    let client = site.client(Some(&bob), &rustls::version::TLS13);
+    let stream = client.connect(site.address()).await.unwrap();
+    let (mut send, connection) = handshake(TokioIo::new(stream)).await.unwrap();
+    let ended = tokio::spawn(connection);
+    // Twice, with a reload in between that changes nothing for clients.
+    for _ in 0..2 {
+        let response = send.send_request(sign("a")).await.unwrap();
+        assert_eq!(text(response).await.0, 200);
+        assert!(site.running.reload(None).await);
+    }
+    // Somebody else is revoked: who is still good connects again.
+    let jill = site.authority.client("jill.mcollective").unwrap();
+    site.authority.revoke(&jill).unwrap();
+    std::fs::write(site.list(), site.authority.list(None).unwrap()).unwrap();
+    assert!(site.running.reload(None).await);
+    let _ = ended.await.unwrap();
+    assert!(client.is_served(site.address()).await);
 }
