@@ -352,6 +352,13 @@ fn a_site_that_comes_from_aaasvc_is_told_what_changes() {
         "aaasvc sent an object",
     );
     says(&run, "change", "login_throttle", "note", "hold back");
+    says(
+        &run,
+        "change",
+        "basicjwt_signer",
+        "note",
+        "organization issuer",
+    );
     assert!(
         said(&run, "stream", "stream audit").is_empty(),
         "nobody was asked"

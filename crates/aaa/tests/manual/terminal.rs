@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Lines};
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Terminal {
     home: TempDir,
+    /// The program, by all its names.
+    programs: TempDir,
     likeness: Likeness,
     /// Ports of the manual, and the free ones that stand for them.
     ports: BTreeMap<String, String>,
@@ -48,9 +50,13 @@ impl Drop for Service {
 
 impl Terminal {
     pub(crate) fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
+        let programs = tempfile::tempdir().unwrap();
+        for name in ["aaa", "aaa-login", "aaa-signer"] {
+            symlink(AAA, programs.path().join(name)).unwrap();
+        }
         Self {
-            home,
+            home: tempfile::tempdir().unwrap(),
+            programs,
             likeness: Likeness::new(),
             ports: BTreeMap::new(),
             services: Vec::new(),
@@ -158,7 +164,7 @@ impl Terminal {
     }
 
     fn shell(&self, script: &str) -> Command {
-        let programs = Path::new(AAA).parent().unwrap().display().to_string();
+        let programs = self.programs.path().display();
         let path = std::env::var("PATH").unwrap_or_default();
         let mut command = Command::new("bash");
         command
@@ -206,7 +212,7 @@ impl Terminal {
 
 /// Whether a command runs until it is stopped.
 fn is_service(command: &str) -> bool {
-    ["aaa serve ", "nats-server "]
+    ["aaa serve ", "aaa-login ", "aaa-signer "]
         .iter()
         .any(|service| command.starts_with(service))
         && !command.contains("--check-config")

@@ -5,8 +5,8 @@ use aaa_service::config::Document;
 
 use super::report::{Check, Finding, Status};
 
-/// What changes for a site that comes from `aaasvc` with this file.
-pub(super) fn findings(document: &Document) -> Vec<Finding> {
+/// What changes for a site that comes from `aaasvc` with this file. `chained`: whether tokens are those of a chain of trust.
+pub(super) fn findings(document: &Document, chained: bool) -> Vec<Finding> {
     let top = document.top();
     let mut findings = Vec::new();
     let mut note = |subject: &str, text: &str| {
@@ -43,7 +43,7 @@ pub(super) fn findings(document: &Document) -> Vec<Finding> {
             "failed logins hold back the next ones, by name and by address; with aaasvc anybody could guess on",
         );
     }
-    if top.has("signer") {
+    if chained {
         note(
             "basicjwt_signer",
             "tokens of a chain are verified from the organization issuer on; aaasvc believed whoever stood last in it",

@@ -1,7 +1,6 @@
 //! `aaa doctor`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aaa_core::clock::{Clock as _, SystemClock};
@@ -54,10 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         .build()
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     let findings = runtime.block_on(async {
-        let options = Options {
-            clock: Arc::new(SystemClock),
-            ..Options::default()
-        };
+        let options = Options::default();
         let examined = shell::examine(&serve::PROGRAM, document, options, serve::build);
         findings(examined, args, now).await
     });
@@ -96,7 +92,7 @@ async fn findings(examined: Examined, args: &Args, now: Timestamp) -> Vec<Findin
     findings.extend(warnings.map(|problem| told(problem, Status::Warn)));
     findings.extend(site::findings(&document, &args.config));
     findings.extend(ends.iter().map(|end| ending(end, now)));
-    findings.extend(changes::findings(&document));
+    findings.extend(changes::findings(&document, site::chained(&document)));
     if !args.offline {
         let asked: Vec<_> = probes
             .into_iter()

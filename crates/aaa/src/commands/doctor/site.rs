@@ -21,14 +21,7 @@ pub(super) fn configuration(document: &Document, problems: &Problems) -> Finding
         .into_iter()
         .filter_map(|(key, name)| top.has(key).then_some(name))
         .collect();
-    let chain = document
-        .section("basicjwt_signer", BASICJWT_SIGNER)
-        .map(|section| section.has("signing_token"));
-    let chain = chain.unwrap_or_else(|| {
-        let mut logins = logins(document).into_iter();
-        logins.any(|section| section.has("signing_token"))
-    });
-    let mode = if chain {
+    let mode = if chained(document) {
         "organization issuer mode"
     } else {
         "CA mode"
@@ -46,6 +39,15 @@ pub(super) fn configuration(document: &Document, problems: &Problems) -> Finding
         ),
     };
     Finding::new(Check::Configuration, status, "configuration", text)
+}
+
+/// Whether the organization issuer vouches for whoever issues and signs here.
+pub(super) fn chained(document: &Document) -> bool {
+    let signer = document.section("basicjwt_signer", BASICJWT_SIGNER);
+    logins(document)
+        .iter()
+        .chain(&signer)
+        .any(|section| section.has("signing_token"))
 }
 
 /// What the settings say together.
