@@ -172,6 +172,12 @@ fn explain_tls(error: &rustls::Error) -> String {
         Tls::InvalidCertificate(
             CertificateError::UnknownIssuer | CertificateError::BadSignature,
         ) => "; name the authority that issued its certificate",
+        // It has no name of its own among the errors.
+        Tls::InvalidCertificate(CertificateError::Other(other))
+            if other.to_string().contains("CaUsedAsEndEntity") =>
+        {
+            "; it shows the certificate of an authority: a service needs one with CA:FALSE"
+        }
         Tls::InvalidMessage(_) => "; does it speak TLS on this port?",
         Tls::AlertReceived(AlertDescription::CertificateRequired) => {
             "; it wants a client certificate"

@@ -233,8 +233,12 @@ impl Site {
 
     /// Serves over TLS as `name`; asks for a certificate of this site if `mutual`. Gives the port.
     async fn serve(&self, name: &str, mutual: bool) -> u16 {
-        let Identity { certificates, key } =
-            self.identity(name, ExtendedKeyUsagePurpose::ServerAuth);
+        let identity = self.identity(name, ExtendedKeyUsagePurpose::ServerAuth);
+        self.serve_as(identity, mutual).await
+    }
+
+    async fn serve_as(&self, identity: Identity, mutual: bool) -> u16 {
+        let Identity { certificates, key } = identity;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -314,6 +318,27 @@ async fn trust_is_what_was_said_and_no_more() {
         .await
         .unwrap_err();
     assert!(matches!(error, ClientError::Tls { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_authority_is_no_service() {
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let pem = params.self_signed(&key).unwrap().pem().into_bytes();
+    let identity = Identity {
+        certificates: pem.clone(),
+        key: Secret::new(key.serialize_pem().into_bytes()),
+    };
+    let port = Site::new().serve_as(identity, false).await;
+    let error = client(Trust::Authorities(pem))
+        .login(&format!("https://localhost:{port}{LOGIN}"), &login("bob"))
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().ends_with("CA:FALSE"),
+        "who reads it knows what to make: {error}"
+    );
 }
 
 #[tokio::test]
