@@ -15,6 +15,7 @@ mod aaa_echo;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -231,6 +232,7 @@ impl Started {
             .arg(config)
             .arg("--pid")
             .arg(pid)
+            .env("NOTIFY_SOCKET", pid.with_extension("notify"))
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -281,12 +283,21 @@ impl Drop for Started {
 fn a_service_reloads_on_hangup_and_ends_well_on_terminate() {
     let config = Config::new("{\"loglevel\": \"info\"}");
     let pid = config.dir.path().join("pid");
+    let manager = UnixDatagram::bind(pid.with_extension("notify")).unwrap();
+    let limit = Some(Duration::from_secs(30));
+    manager.set_read_timeout(limit).unwrap();
+    let told = || {
+        let mut text = [0; 32];
+        let length = manager.recv(&mut text).unwrap();
+        String::from_utf8_lossy(&text[..length]).trim().to_owned()
+    };
     let mut service = Started::new(&config.path(), &pid);
     let address = service.line("listening")["address"]
         .as_str()
         .unwrap()
         .to_owned();
     service.line("started");
+    assert_eq!(told(), "READY=1");
 
     let mut client = TcpStream::connect(address).unwrap();
     let body = "{\"token\":\"t\",\"request\":\"e30=\"}";
@@ -315,6 +326,7 @@ fn a_service_reloads_on_hangup_and_ends_well_on_terminate() {
 
     service.signal("-TERM");
     service.line("stopping");
+    assert_eq!(told(), "STOPPING=1");
     service.line("drained");
     service.line("stopped");
     assert!(service.child.wait().unwrap().success());

@@ -11,6 +11,7 @@ use aaa_api::handler::Handlers;
 use aaa_core::clock::SystemClock;
 use clap::error::ErrorKind;
 use clap::{Arg, Args as _, Command, FromArgMatches as _};
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Options, Prepared, Running, ServiceArgs, Shell};
@@ -149,6 +150,7 @@ where
     // Before it says that it has started: whoever waits for that finds the file.
     let _pid = PidFile::write(args.pid_file.as_deref()).map_err(Exit::Failed)?;
     let running = prepared.start().await.map_err(Exit::Failed)?;
+    tell_manager(NotifyState::Ready);
     let finished = signals.serve(running, args).await;
     if let Some(telemetry) = telemetry {
         telemetry.flush().await;
@@ -193,6 +195,13 @@ fn report(config: &Path, problems: &Problems) -> Result<(), Exit> {
         .map_err(|error| Exit::Failed(format!("cannot write: {error}")))
 }
 
+/// Tells the service manager, where there is one that wants to know (`Type=notify` of systemd).
+fn tell_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
+}
+
 /// Tells people something. When nobody can read it there is nobody to tell.
 fn say(text: &str) {
     let mut line = String::with_capacity(text.len() + 1);
@@ -228,6 +237,7 @@ impl Signals {
             }
         }
         tracing::info!("stopping");
+        tell_manager(NotifyState::Stopping);
         tokio::select! {
             finished = running.shutdown() => finished,
             () = Self::stop(&mut self.terminate, &mut self.interrupt) => false,
