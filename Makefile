@@ -4,7 +4,7 @@ CARGO ?= cargo
 GO ?= go
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo build test unit interop chart monitoring container book bench lint fmt deny advisories tools test-tools
+.PHONY: help demo build test unit interop chart monitoring container packaging packages book bench lint fmt deny advisories tools test-tools
 
 help: ## Shows this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ demo: build ## Logs in, signs, verifies, refuses and shows the record: everythin
 build: tools
 	@$(CARGO) build --quiet --bins
 
-test: unit interop chart monitoring container ## Runs every test: units, vectors, whole system, the real Choria, and the ways to install
+test: unit interop chart monitoring container packaging ## Runs every test: units, vectors, whole system, the real Choria, and the ways to install
 
 unit: tools test-tools
 	eval "$$(GO=$(GO) tests/tools.sh $(TARGET)/tools)" && $(CARGO) test --workspace --quiet
@@ -34,6 +34,13 @@ monitoring: build ## Tests the alert rules and the dashboard
 
 container: build ## Tests the container image
 	@AAA_BIN=$(abspath $(TARGET)/debug/aaa) tests/install/container.sh
+
+packaging: build ## Tests the packages
+	@GO=$(GO) AAA_BIN=$(abspath $(TARGET)/debug/aaa) tests/install/packages.sh $(TARGET)/tools
+
+packages: tools ## Makes the deb and the rpm of a release, in target/packages
+	@$(CARGO) build --quiet --release --package aaa
+	@PATH="$(abspath $(TARGET)/tools):$$PATH" deploy/packages/build.sh $(TARGET)/release/aaa $(TARGET)/packages
 
 book: ## Makes a book of the manual, in target/book; its commands and links are tried by make unit
 	@mdbook --version >/dev/null 2>&1 || $(CARGO) install --locked mdbook
