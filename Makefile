@@ -30,7 +30,7 @@ chart: build ## Tests the Helm chart
 	@GO=$(GO) AAA_BIN=$(abspath $(TARGET)/debug/aaa) tests/install/helm.sh $(TARGET)/tools
 
 monitoring: build ## Tests the alert rules and the dashboard
-	@AAA_BIN=$(abspath $(TARGET)/debug/aaa) tests/install/monitoring.sh
+	@GO=$(GO) AAA_BIN=$(abspath $(TARGET)/debug/aaa) tests/install/monitoring.sh $(TARGET)/tools
 
 container: build ## Tests the container image
 	@AAA_BIN=$(abspath $(TARGET)/debug/aaa) tests/install/container.sh

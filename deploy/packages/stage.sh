@@ -69,5 +69,5 @@ choria-aaa ($version) stable; urgency=medium
 
   * What changed is in CHANGELOG.md.
 
- -- ${MAINTAINER:-The Choria Project <info@choria.io>}  $(date -Ru --date="@${SOURCE_DATE_EPOCH:-$(git -C "$here" log -1 --format=%ct)}")
+ -- ${MAINTAINER:-The Choria Project <info@choria.io>}  $(date -Ru --date="@${SOURCE_DATE_EPOCH:-$(git -C "$here" log -1 --format=%ct 2>/dev/null || date +%s)}")
 TEXT

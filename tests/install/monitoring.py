@@ -1,19 +1,36 @@
-"""What is looked at in alerts and dashboards beside what promtool sees. Names of directories and promtool come from monitoring.sh."""
+"""What is looked at in alerts and dashboards beside what promtool sees. Run by monitoring.sh; with `--show` it prints what panels show."""
 
 import json
+import math
 import os
 import pathlib
 import re
 import subprocess
+import sys
 import tempfile
 import unittest
+import urllib.parse
 import urllib.request
+
+import recorded
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RULES = (ROOT / "deploy/prometheus/choria-aaa.rules.yml").read_text()
 SITUATIONS = (ROOT / "deploy/prometheus/choria-aaa.test.yml").read_text()
 RUNBOOKS = (ROOT / "docs/runbooks.md").read_text()
 DASHBOARD = json.loads((ROOT / "deploy/grafana/choria-aaa.json").read_text())
+# How often it happens in a round, by panel and legend.
+EXPECTED = {
+    ("Logins", "granted"): 1,
+    ("Logins refused, throttled or failed", "refused: wrong_password"): 1,
+    ("Requests", "signed"): 1,
+    ("Requests", "refused"): 2,
+    ("Requests", "failed"): 0,
+    ("Refusals", "not_authorized"): 1,
+    ("Actions refused most", "puppet.disable"): 1,
+    ("Policies that came to no decision", "opa"): 1,
+    ("Connections that ended badly", "handshake"): 1,
+}
 ALERTS = re.findall(r"- alert: (\w+)", RULES)
 
 
@@ -40,7 +57,7 @@ class Dashboard(unittest.TestCase):
             file = pathlib.Path(directory) / "queries.yml"
             # JSON is YAML.
             file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
-            done = subprocess.run([os.environ["PROMTOOL"], "check", "rules", str(file)], capture_output=True, text=True, check=False)
+            done = subprocess.run(["promtool", "check", "rules", str(file)], capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def test_its_panels_have_ids_and_places_of_their_own(self):
@@ -71,54 +88,62 @@ class Metrics(unittest.TestCase):
         named = {re.sub(r"_(bucket|sum|count)$", "", name) for name in named}
         self.assertEqual(named - there, set())
 
-    @unittest.skipUnless(os.environ.get("CI") or os.environ.get("AAA_BIN"), "AAA_BIN is not set")
-    def test_a_service_has_them_with_the_labels_that_queries_ask_for(self):
-        there = scraped()
-        asked = 0
-        for query in queries() + re.findall(r"expr: '(.*)'", RULES):
+
+@unittest.skipUnless(os.environ.get("CI") or recorded.PROGRAM, "AAA_BIN is not set")
+class Recorded(unittest.TestCase):
+    """What a site really has, and what of it a Prometheus answers."""
+
+    @classmethod
+    def setUpClass(cls):
+        directory = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(directory.cleanup)
+        cls.directory = pathlib.Path(directory.name)
+        cls.samples, cls.end = recorded.record(cls.directory)
+
+    def test_metrics_have_the_labels_that_queries_ask_for(self):
+        lines = re.findall(r"^(choria_aaa_\w+)\{(.*)\} ", "\n".join(self.samples), re.M)
+        there = {name: set(re.findall(r'(\w+)="', labels)) for name, labels in lines}
+        expressions = queries() + re.findall(r"expr: '(.*)'", RULES)
+        self.assertEqual(set(re.findall(r"choria_aaa_\w+", "\n".join(expressions))) - there.keys(), set())
+        for query in expressions:
             for labels, name in re.findall(r"by \(([\w, ]+)\) \((?:rate\(|increase\()?(choria_aaa_\w+)", query):
-                if name in there:
-                    # What Prometheus itself adds is not the service's.
-                    self.assertLessEqual(set(labels.split(", ")) - {"instance"}, there[name], f"{name}: {query}")
-                    asked += 1
-        self.assertGreater(asked, 20)
-        elsewhere = "_(stream|spool|network|audit_alarm|connection_errors|reload_errors|authorizer_errors)"
-        named = set(re.findall(r"choria_aaa_\w+", RULES + "\n".join(queries())))
-        # What only a stream, the Choria network or a fault has.
-        self.assertEqual({name for name in named - there.keys() if not re.search(elsewhere, name)}, set())
+                # What Prometheus itself adds is not the service's.
+                self.assertLessEqual(set(labels.split(", ")) - {"instance"}, there[name], f"{name}: {query}")
 
+    def test_each_panel_has_something_to_show(self):
+        shown = {}
+        for panel, target, series in self.asked():
+            with self.subTest(panel["title"], query=target["expr"]):
+                self.assertTrue(series)
+                for it in series:
+                    self.assertLessEqual(set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) - {"instance"}, set(it["metric"]))
+            for it in series:
+                legend = re.sub(r"\{\{(\w+)\}\}", lambda label, it=it: it["metric"].get(label[1], "–"), target["legendFormat"])
+                shown[panel["title"], legend] = float(it["value"][1])
+        if "--show" in sys.argv:
+            for (title, legend), value in shown.items():
+                print(f"{title:34} {legend:46} {value:.4g}")
+        # In each round that often.
+        for (title, legend), times in EXPECTED.items():
+            self.assertAlmostEqual(shown[title, f"development {legend}"] * recorded.APART, times, 3, f"{title}: {legend}")
 
-def scraped():
-    """The metrics of a service after a login, a signature and their refusals: names, with the labels of each."""
-    program = os.environ["AAA_BIN"]
-    with tempfile.TemporaryDirectory() as directory:
-        everywhere = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
-        command = [program, "serve", "--dev", "--dir", "demo", *everywhere]
-        with subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as service:
-            try:
-                address = None
-                for line in service.stdout:
-                    if "metrics and health" in line:
-                        address = json.loads(line)["address"]
-                    if line.startswith("Type in another terminal"):
-                        break
-                (pathlib.Path(directory) / "wrong").write_text("wrong\n")
-                for arguments, exit_code in (
-                    (["login", "--username", "alice", "--password-file", "wrong"], 1),
-                    (["login", "--username", "alice", "--password-file", "demo/alice.password"], 0),
-                    (["sign", "--agent", "puppet", "--action", "status"], 0),
-                    (["sign", "--agent", "puppet", "--action", "disable"], 1),
-                ):
-                    done = subprocess.run([program, *arguments, "--config", "demo/client.conf"], cwd=directory, capture_output=True, text=True, check=False)
-                    assert done.returncode == exit_code, f"{arguments}: {done.returncode}\n{done.stderr}"
-                with urllib.request.urlopen(f"http://{address}/metrics") as response:
-                    text = response.read().decode()
-            finally:
-                service.terminate()
-                service.stdout.read()
-    lines = re.findall(r"^(choria_aaa_\w+)\{(.*)\} ", text, re.M)
-    return {name: set(re.findall(r'(\w+)="', labels)) for name, labels in lines}
+    def asked(self):
+        """What a Prometheus with these samples answers each query: panel, query and series."""
+        file, data, config = (self.directory / name for name in ("samples", "prometheus", "prometheus.yml"))
+        # Samples of one metric stand together.
+        file.write_text("\n".join(sorted(self.samples, key=lambda line: re.split(r"[{ ]", line)[0])) + "\n# EOF\n")
+        subprocess.run(["promtool", "tsdb", "create-blocks-from", "openmetrics", file, data], check=True, capture_output=True)
+        config.write_text("")
+        options = [f"--config.file={config}", f"--storage.tsdb.path={data}", "--web.listen-address=127.0.0.1:0"]
+        with recorded.started(r'Listening on" address=(127\.0\.0\.1:\d+).*ready to receive', "prometheus", *options) as found:
+            for panel in DASHBOARD["panels"]:
+                for target in panel.get("targets", []):
+                    query = target["expr"].replace("$__rate_interval", f"{recorded.ROUNDS * recorded.APART}s").replace("$site", ".*")
+                    url = f"http://{found[1]}/api/v1/query?" + urllib.parse.urlencode({"query": query, "time": self.end})
+                    with urllib.request.urlopen(url) as response:
+                        series = json.load(response)["data"]["result"]
+                    yield panel, target, [it for it in series if not math.isnan(float(it["value"][1]))]
 
 
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(argv=sys.argv[:1])
