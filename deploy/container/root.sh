@@ -3,7 +3,7 @@
 # certificate authorities of this machine, and where a service keeps things. No shell, and nothing else.
 set -euo pipefail
 
-program=${1:?the program aaa, as cargo built it}
+program=$(realpath "${1:?the program aaa, as cargo built it}")
 root=${2:?a directory to make}
 
 mkdir "$root"

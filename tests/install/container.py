@@ -35,7 +35,7 @@ class Image(unittest.TestCase):
         for directory in (stage, cls.site):
             directory.mkdir()
         cls.site.chmod(0o777)
-        run(ROOT / "deploy/container/root.sh", PROGRAM, stage / "image")
+        run(ROOT / "deploy/container/root.sh", os.path.relpath(PROGRAM), stage / "image")
         buildah = ["buildah", "--root", f"{work.name}/store", "--runroot", f"{work.name}/run", "--storage-driver", "vfs"]
         recipe = ["--build-context", f"build={stage}", "--file", ROOT / "deploy/Containerfile", "--tag", "aaa"]
         run(*buildah, "build", "--format", "docker", "--isolation", "chroot", *recipe, ROOT)
