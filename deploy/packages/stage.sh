@@ -45,8 +45,9 @@ gzip -9n $share/man/*/*
 ln -s aaa-login.1.gz $share/man/man1/choria-login.1.gz
 
 doc=$share/doc/choria-aaa
-mkdir -p $doc
-cp "$here"/../../{README.md,CHANGELOG.md,docs/*.md} $doc
+mkdir -p $doc/examples
+cp -r "$here"/../../{README.md,CHANGELOG.md,docs} $doc
+cp "$here"/../{prometheus/choria-aaa.rules.yml,grafana/choria-aaa.json} $doc/examples
 cat >$doc/copyright <<'TEXT'
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: aaa
