@@ -50,72 +50,68 @@ pub struct Granted {
     pub task: Option<Leave>,
 }
 
-/// What there is no leave for, and what there was leave for before.
+/// What an action is refused for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// Leave for the run of a task that is refused itself.
-    pub granted: Option<Leave>,
-    /// The action that was refused, where it is not the request's own.
+pub struct Refusal {
+    /// The action, where it is not the request's own.
     pub action: Option<String>,
-    /// What was decided, and by whom.
-    pub answered: Answered,
-}
-
-/// What was decided, and by whom, where that does not go without saying.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answered {
     /// The name of the guard, or of the authorizer where there are several.
     pub by: Option<&'static str>,
-    /// What it said.
+    /// What was said.
     pub decision: Decision,
 }
 
+/// A request that there is no leave for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// What was refused first: the answer.
+    pub first: Refusal,
+    /// What was decided about the other action, where the request needs leave for two.
+    pub other: Option<Result<Leave, Refusal>>,
+}
+
 impl Chain {
-    /// May the caller make this request? Everybody must say so of its own action, and then of the task that it runs, if it runs one.
-    /// Each answer is shown to `seen`, with the action asked about and the name of who answered.
+    /// May the caller make this request? Everybody must say so of its own action, and of the task that it runs, if it runs one: both are
+    /// decided, whatever comes of either. Each answer is shown to `seen`, with the action asked about and the name of who answered.
     ///
     /// # Errors
-    /// The first answer that is no leave; nobody is asked after it.
+    /// What is refused, by the first answer that is no leave; nobody is asked about an action after it.
     pub fn decide(
         &self,
         asked: &Asked<'_>,
         mut seen: impl FnMut(&str, &'static str, &Decision),
     ) -> Result<Granted, Box<Refused>> {
         let Actions { own, task } = tasks::actions(asked.request).map_err(|why| {
-            Box::new(Refused {
-                granted: None,
+            let first = Refusal {
                 action: None,
-                answered: Answered {
-                    by: None,
-                    decision: Decision::deny(why),
-                },
-            })
+                by: None,
+                decision: Decision::deny(why),
+            };
+            Box::new(Refused { first, other: None })
         })?;
-        let own = match self.ask(asked, own, &mut seen) {
-            Ok(rule) => Leave { action: None, rule },
-            Err(answered) => {
-                return Err(Box::new(Refused {
-                    granted: None,
-                    action: None,
-                    answered,
-                }));
-            }
-        };
-        let Some(task) = task else {
-            return Ok(Granted { own, task: None });
-        };
-        let action = Some(task.to_owned());
-        match self.ask(asked, task, &mut seen) {
-            Ok(rule) => Ok(Granted {
-                own,
-                task: Some(Leave { action, rule }),
+        let mut ask = |action, named| match self.ask(asked, action, &mut seen) {
+            Ok(rule) => Ok(Leave {
+                action: named,
+                rule,
             }),
-            Err(answered) => Err(Box::new(Refused {
-                granted: Some(own),
-                action,
-                answered,
-            })),
-        }
+            Err((by, decision)) => Err(Refusal {
+                action: named,
+                by,
+                decision,
+            }),
+        };
+        let own = ask(own, None);
+        let task = task.map(|task| ask(task, Some(task.to_owned())));
+        let (first, other) = match (own, task) {
+            (Ok(own), None) => return Ok(Granted { own, task: None }),
+            (Ok(own), Some(Ok(task))) => {
+                let task = Some(task);
+                return Ok(Granted { own, task });
+            }
+            (Ok(own), Some(Err(task))) => (task, Some(Ok(own))),
+            (Err(own), task) => (own, task),
+        };
+        Err(Box::new(Refused { first, other }))
     }
 
     /// Asks the guards and then one authorizer after the other; the first that does not allow ends it. Guards alone give no leave.
@@ -124,7 +120,7 @@ impl Chain {
         asked: &Asked<'_>,
         action: &str,
         seen: &mut impl FnMut(&str, &'static str, &Decision),
-    ) -> Result<String, Answered> {
+    ) -> Result<String, (Option<&'static str>, Decision)> {
         let question = Question {
             request: asked.request,
             action,
@@ -140,8 +136,7 @@ impl Chain {
         for guard in &self.guards {
             let decision = ask(guard.as_ref());
             if !decision.is_allowed() {
-                let by = Some(guard.name());
-                return Err(Answered { by, decision });
+                return Err((Some(guard.name()), decision));
             }
         }
         let mut last = Decision::failed("no authorizer is configured");
@@ -149,12 +144,12 @@ impl Chain {
             last = ask(authorizer.as_ref());
             if !last.is_allowed() {
                 let by = (self.authorizers.len() > 1).then(|| authorizer.name());
-                return Err(Answered { by, decision: last });
+                return Err((by, last));
             }
         }
         match last {
             Decision::Allow { rule } => Ok(rule.into_owned()),
-            decision => Err(Answered { by: None, decision }),
+            decision => Err((None, decision)),
         }
     }
 }

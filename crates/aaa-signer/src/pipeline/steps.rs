@@ -13,7 +13,7 @@ use aaa_core::decision::{Decision, Reason};
 use aaa_core::key::Ed25519Public;
 use aaa_core::request::{Request, TimeLimits, Version};
 use aaa_core::token::{self, Rules};
-use aaa_policy::chain::{Answered, Asked, Chain, Leave};
+use aaa_policy::chain::{Asked, Chain, Granted, Leave, Refusal};
 use jiff::Timestamp;
 
 use super::answer;
@@ -44,15 +44,7 @@ pub(super) struct Timely(Known);
 /// A request that policy allows, in everything that it needs leave for.
 pub(super) struct Authorized {
     known: Known,
-    own: Granted,
-    task: Option<Granted>,
-}
-
-/// Leave for one action, and the rule that gives it.
-struct Granted {
-    /// The action, where it is not the request's own.
-    action: Option<String>,
-    rule: String,
+    granted: Granted,
 }
 
 /// A request whose decision is on record: the one thing that a key signs.
@@ -81,8 +73,8 @@ pub(super) struct Denied {
     request: Arc<Request>,
     /// Whose token it came with, if that is known.
     claims: Option<token::Verified<ClientClaims>>,
-    /// Leave that it had been given before that ended it; boxed, as only tasks have it.
-    granted: Option<Box<Granted>>,
+    /// What was decided about the other action that it needs leave for; boxed, as only tasks have it.
+    other: Option<Box<Decided>>,
     /// The action that was refused, where it is not the request's own.
     action: Option<String>,
     reason: Reason,
@@ -151,7 +143,7 @@ impl Received {
                 exchange,
                 request,
                 claims: None,
-                granted: None,
+                other: None,
                 action: None,
                 reason: Reason::InvalidToken,
                 why: format!("the token is refused: {error}"),
@@ -241,36 +233,26 @@ impl Timely {
             pipeline.meter.decided(by, &label, decision);
         });
         pipeline.meter.authorized(started.elapsed());
-        let refused = match outcome {
-            Ok(granted) => {
-                return Ok(Authorized {
-                    known,
-                    own: granted.own.into(),
-                    task: granted.task.map(Granted::from),
+        match outcome {
+            Ok(granted) => Ok(Authorized { known, granted }),
+            Err(refused) => {
+                let other = refused.other.map(|other| {
+                    Box::new(match other {
+                        Ok(leave) => Decided::allowed(leave, Effect::Refused),
+                        Err(refusal) => {
+                            let (reason, why) = known.refused(&refusal);
+                            Decided::refused(refusal.action, reason, why)
+                        }
+                    })
                 });
+                let (reason, why) = known.refused(&refused.first);
+                Err(Denied {
+                    action: refused.first.action,
+                    other,
+                    ..known.denied(reason, why)
+                })
             }
-            Err(refused) => *refused,
-        };
-        let Answered { by, decision } = refused.answered;
-        let reason = match decision {
-            Decision::Failed { .. } => Reason::PolicyFailed,
-            Decision::Allow { .. } | Decision::Deny { .. } => Reason::NotAuthorized,
-        };
-        let action = refused.action;
-        let asked = action.as_deref().unwrap_or_else(|| known.request.action());
-        let why = answer::may_not(&known.claims.callerid, &known.request, asked, by, &decision);
-        Err(Denied {
-            granted: refused.granted.map(|leave| Box::new(leave.into())),
-            action,
-            ..known.denied(reason, why)
-        })
-    }
-}
-
-impl From<Leave> for Granted {
-    fn from(leave: Leave) -> Self {
-        let Leave { action, rule } = leave;
-        Self { action, rule }
+        }
     }
 }
 
@@ -280,7 +262,7 @@ impl Authorized {
     /// # Errors
     /// When it cannot be, so that nothing may be signed.
     pub(super) async fn record(self, pipeline: &Pipeline) -> Result<Recorded, AuditError> {
-        let Self { known, own, task } = self;
+        let Self { known, granted } = self;
         // The record tells of it; the log does only to those who look closely.
         tracing::debug!(
             caller = known.claims.callerid,
@@ -288,41 +270,22 @@ impl Authorized {
             request = answer::printable(known.request.id()),
             "allowed"
         );
-        let (exchange, claims) = (&known.exchange, Some(&*known.claims));
+        let Granted { own, task } = granted;
         let rule = own.rule.clone();
-        let receipt = own
-            .record(pipeline, exchange, claims, &known.request, Effect::Signed)
-            .await?;
+        let record = |leave| {
+            let subject = Subject::Sign(Arc::clone(&known.request));
+            let decided = Decided::allowed(leave, Effect::Signed);
+            pipeline.record(&known.exchange, Some(&known.claims), subject, decided)
+        };
+        let receipt = record(own).await?;
         if let Some(task) = task {
-            let _receipt: aaa_audit::Recorded = task
-                .record(pipeline, exchange, claims, &known.request, Effect::Signed)
-                .await?;
+            let _receipt: aaa_audit::Recorded = record(task).await?;
         }
         Ok(Recorded {
             known,
             rule,
             _receipt: receipt,
         })
-    }
-}
-
-impl Granted {
-    /// Puts leave for an action on record.
-    async fn record(
-        self,
-        pipeline: &Pipeline,
-        exchange: &Arc<Exchange>,
-        claims: Option<&ClientClaims>,
-        request: &Arc<Request>,
-        effect: Effect,
-    ) -> Result<aaa_audit::Recorded, AuditError> {
-        let subject = Subject::Sign(Arc::clone(request));
-        let decided = Decided {
-            action: self.action,
-            outcome: Outcome::Allowed { rule: self.rule },
-            effect,
-        };
-        pipeline.record(exchange, claims, subject, decided).await
     }
 }
 
@@ -357,12 +320,29 @@ impl Unsigned {
 }
 
 impl Known {
+    /// Why an action is refused, for the record and for the caller.
+    fn refused(&self, refusal: &Refusal) -> (Reason, String) {
+        let reason = match refusal.decision {
+            Decision::Failed { .. } => Reason::PolicyFailed,
+            Decision::Allow { .. } | Decision::Deny { .. } => Reason::NotAuthorized,
+        };
+        let action = refusal.action.as_deref();
+        let why = answer::may_not(
+            &self.claims.callerid,
+            &self.request,
+            action.unwrap_or_else(|| self.request.action()),
+            refusal.by,
+            &refusal.decision,
+        );
+        (reason, why)
+    }
+
     fn denied(self, reason: Reason, why: impl Into<String>) -> Denied {
         Denied {
             exchange: self.exchange,
             request: self.request,
             claims: Some(self.claims),
-            granted: None,
+            other: None,
             action: None,
             reason,
             why: why.into(),
@@ -404,28 +384,30 @@ impl Denied {
             why = answer::printable(&self.why),
             "denied"
         );
-        let claims = self.claims.as_deref();
-        if let Some(granted) = self.granted {
-            let _receipt: aaa_audit::Recorded = granted
-                .record(
-                    pipeline,
-                    &self.exchange,
-                    claims,
-                    &self.request,
-                    Effect::Refused,
-                )
+        let first = Decided::refused(self.action, self.reason, self.why);
+        let mut decided = vec![first];
+        decided.extend(self.other.map(|other| *other));
+        // The request's own action first, whichever of the two was refused.
+        decided.sort_by_key(|decided| decided.action.is_some());
+        for decided in decided {
+            let subject = Subject::Sign(Arc::clone(&self.request));
+            let _receipt: aaa_audit::Recorded = pipeline
+                .record(&self.exchange, self.claims.as_deref(), subject, decided)
                 .await?;
         }
-        let subject = Subject::Sign(self.request);
-        let decided = Decided::refused(self.action, self.reason, self.why);
-        pipeline
-            .record(&self.exchange, claims, subject, decided)
-            .await
-            .map(|_| ())
+        Ok(())
     }
 }
 
 impl Decided {
+    fn allowed(leave: Leave, effect: Effect) -> Self {
+        Self {
+            action: leave.action,
+            outcome: Outcome::Allowed { rule: leave.rule },
+            effect,
+        }
+    }
+
     fn refused(action: Option<String>, reason: Reason, detail: String) -> Self {
         Self {
             action,

@@ -106,6 +106,12 @@ fn a_task_is_explained_in_both_its_parts() {
     assert_eq!(explained["decision"], "allow");
     assert_eq!(explained["steps"][1]["action"], "bolt_tasks.puppet_conf");
     assert_eq!(explained["refused"], Value::Null);
+    // Both are decided; the answer is the first that is refused.
+    token(&home, json!({"agents": ["bolt_tasks.puppet_conf"]}));
+    let explained = explain(&home, &["--json"]).ends(1).json();
+    assert_eq!(explained["steps"][1]["decision"], "allow");
+    assert_eq!(explained["refused"]["action"], "bolt_tasks.run_no_wait");
+    assert_eq!(explained["refused"]["by"], "actionlist");
     // A run of nothing is refused before anybody is asked.
     request(&home, "run_no_wait", &json!({}));
     let run = explain(&home, &[]).ends(1);

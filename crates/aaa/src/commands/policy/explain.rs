@@ -8,7 +8,7 @@ use aaa_core::decision::Decision;
 use aaa_core::request::Request;
 use aaa_core::token::unverified;
 use aaa_policy::actionlist::ActionList;
-use aaa_policy::chain::{Asked, Chain};
+use aaa_policy::chain::{Asked, Chain, Refusal};
 use aaa_policy::rego::Opa;
 use aaa_service::config::Document;
 use jiff::Timestamp;
@@ -159,15 +159,18 @@ fn decide(
             decision: decision.clone(),
         });
     });
-    let refused = decided.err().map(|refused| Why {
-        action: refused
-            .action
-            .unwrap_or_else(|| request.action().to_owned()),
-        by: steps
-            .last()
-            .filter(|step| !step.decision.is_allowed())
-            .map(|step| step.by),
-        decision: refused.answered.decision,
+    let refused = decided.err().map(|refused| {
+        let Refusal {
+            action, decision, ..
+        } = refused.first;
+        let action = action.unwrap_or_else(|| request.action().to_owned());
+        let mut of_action = steps.iter().filter(|step| step.action == action);
+        let by = of_action.find(|step| !step.decision.is_allowed());
+        Why {
+            by: by.map(|step| step.by),
+            action,
+            decision,
+        }
     });
     Outcome {
         caller: claims.callerid.clone(),
