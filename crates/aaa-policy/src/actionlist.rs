@@ -2,7 +2,7 @@
 
 use aaa_core::decision::Decision;
 
-use crate::{Authorizer, Question};
+use crate::{Authorizer, Look, Question};
 
 /// Why a list that allows nothing here refuses.
 const NOT_LISTED: &str = "not in the action list";
@@ -16,19 +16,36 @@ impl Authorizer for ActionList {
         "actionlist"
     }
 
-    fn authorize(&self, question: &Question<'_>) -> Decision {
+    fn authorize(&self, question: &Question<'_>, seen: &mut dyn FnMut(&Look<'_>)) -> Decision {
         decide(
             &question.claims.agents,
             question.request.agent(),
             question.action,
+            seen,
         )
     }
 }
 
 /// The entries in their order. The first that allows decides; one that cannot be understood ends the search.
-fn decide(entries: &[String], agent: &str, action: &str) -> Decision {
+fn decide(
+    entries: &[String],
+    agent: &str,
+    action: &str,
+    seen: &mut dyn FnMut(&Look<'_>),
+) -> Decision {
     for entry in entries {
-        match matches(entry, agent, action) {
+        let found = matches(entry, agent, action);
+        seen(&Look {
+            rule: entry,
+            text: &"",
+            decided: found != Some(false),
+            found: match found {
+                Some(true) => &"yes",
+                Some(false) => &"no",
+                None => &"cannot be understood",
+            },
+        });
+        match found {
             Some(true) => return Decision::allow(entry.clone()),
             Some(false) => {}
             None => return Decision::failed(misunderstood(entry)),
@@ -62,6 +79,26 @@ mod tests {
 
     fn list(entries: &[&str]) -> Vec<String> {
         entries.iter().map(|e| (*e).to_owned()).collect()
+    }
+
+    fn decide(entries: &[String], agent: &str, action: &str) -> Decision {
+        super::decide(entries, agent, action, &mut |_| {})
+    }
+
+    #[test]
+    fn entries_are_shown_up_to_the_one_that_decides() {
+        let mut seen = Vec::new();
+        let entries = list(&["package.*", "rpcutil.ping", "*"]);
+        super::decide(&entries, "rpcutil", "ping", &mut |look| {
+            seen.push((look.rule.to_owned(), look.decided, look.found.to_string()));
+        });
+        assert_eq!(
+            seen,
+            [
+                ("package.*".to_owned(), false, "no".to_owned()),
+                ("rpcutil.ping".to_owned(), true, "yes".to_owned())
+            ]
+        );
     }
 
     #[test]

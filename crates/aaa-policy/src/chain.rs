@@ -8,7 +8,7 @@ use aaa_core::request::Request;
 use jiff::Timestamp;
 
 use crate::tasks::{self, Actions};
-use crate::{Authorizer, Question};
+use crate::{Authorizer, Look, Question};
 
 /// Who must allow a request, in the order in which they are asked.
 #[derive(Default)]
@@ -70,16 +70,25 @@ pub struct Refused {
     pub other: Option<Result<Leave, Refusal>>,
 }
 
+/// What there is to see while a request is decided.
+#[derive(Clone, Copy)]
+pub enum Seen<'a> {
+    /// A rule that was looked at; the answer follows.
+    Rule(&'a Look<'a>),
+    /// An answer.
+    Answer(&'a Decision),
+}
+
 impl Chain {
     /// May the caller make this request? Everybody must say so of its own action, and of the task that it runs, if it runs one: both are
-    /// decided, whatever comes of either. Each answer is shown to `seen`, with the action asked about and the name of who answered.
+    /// decided, whatever comes of either. What there is to see is shown to `seen`, with the action asked about and the name of who is asked.
     ///
     /// # Errors
     /// What is refused, by the first answer that is no leave; nobody is asked about an action after it.
     pub fn decide(
         &self,
         asked: &Asked<'_>,
-        mut seen: impl FnMut(&str, &'static str, &Decision),
+        mut seen: impl FnMut(&str, &'static str, Seen<'_>),
     ) -> Result<Granted, Box<Refused>> {
         let Actions { own, task } = tasks::actions(asked.request).map_err(|why| {
             let first = Refusal {
@@ -119,7 +128,7 @@ impl Chain {
         &self,
         asked: &Asked<'_>,
         action: &str,
-        seen: &mut impl FnMut(&str, &'static str, &Decision),
+        seen: &mut impl FnMut(&str, &'static str, Seen<'_>),
     ) -> Result<String, (Option<&'static str>, Decision)> {
         let question = Question {
             request: asked.request,
@@ -129,8 +138,10 @@ impl Chain {
             now: asked.now,
         };
         let mut ask = |authorizer: &dyn Authorizer| {
-            let decision = authorizer.decide(&question);
-            seen(action, authorizer.name(), &decision);
+            let by = authorizer.name();
+            let decision =
+                authorizer.explain(&question, &mut |look| seen(action, by, Seen::Rule(look)));
+            seen(action, by, Seen::Answer(&decision));
             decision
         };
         for guard in &self.guards {

@@ -12,7 +12,7 @@ use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 
 use crate::pattern::Pattern;
-use crate::{Authorizer, Question};
+use crate::{Authorizer, Look, Question};
 
 /// The minutes of a day.
 const DAY: u16 = 24 * 60;
@@ -138,44 +138,57 @@ impl Guards {
             && self.deny_agents.is_empty()
     }
 
-    fn broken(&self, question: &Question<'_>) -> Vec<Broken> {
+    /// Those that do not hold.
+    fn broken(&self, question: &Question<'_>, seen: &mut dyn FnMut(&Look<'_>)) -> Vec<Broken> {
         let request = question.request;
         let action = format!("{}.{}", request.agent(), question.action);
         let means = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(&action));
         let mut broken = Vec::new();
-        let mut say = |guard, missing| broken.push(Broken { guard, missing });
-        if self
-            .deny_agents
-            .iter()
-            .any(|agent| agent.matches(request.agent()))
+        let mut look = |guard: &'static str, holds: bool, missing: &dyn Fn() -> String| {
+            let missing = (!holds).then(missing);
+            seen(&Look {
+                rule: guard,
+                text: &"",
+                decided: !holds,
+                found: &missing.as_deref().unwrap_or("holds"),
+            });
+            broken.extend(missing.map(|missing| Broken { guard, missing }));
+        };
+        if !self.deny_agents.is_empty() {
+            let mut denied = self.deny_agents.iter();
+            let holds = !denied.any(|agent| agent.matches(request.agent()));
+            look("deny_agents", holds, &|| {
+                "nobody may use this agent".to_owned()
+            });
+        }
+        for Confinement {
+            callers,
+            collectives,
+        } in &self.collectives
         {
-            say("deny_agents", "nobody may use this agent".to_owned());
+            let free = !callers.matches(&question.claims.callerid);
+            let holds = free || collectives.iter().any(|one| one == request.collective());
+            look("collectives", holds, &|| {
+                format!("needs one of the collectives {}", collectives.join(", "))
+            });
         }
-        for confinement in &self.collectives {
-            let free = !confinement.callers.matches(&question.claims.callerid);
-            let allowed = &confinement.collectives;
-            if !free && !allowed.iter().any(|one| one == request.collective()) {
-                let missing = format!("needs one of the collectives {}", allowed.join(", "));
-                say("collectives", missing);
-            }
+        if let Some(longest) = self.max_ttl {
+            let holds = !u64::try_from(request.ttl()).is_ok_and(|ttl| ttl > longest.as_secs());
+            look("max_ttl", holds, &|| {
+                format!("needs a ttl of {} at most", duration::human(longest))
+            });
         }
-        if let Some(longest) = self.max_ttl
-            && u64::try_from(request.ttl()).is_ok_and(|ttl| ttl > longest.as_secs())
-        {
-            let longest = duration::human(longest);
-            say("max_ttl", format!("needs a ttl of {longest} at most"));
+        if let Some(hours) = &self.business_hours {
+            let holds = !means(&hours.actions) || hours.hold(question.now);
+            look("business_hours", holds, &|| {
+                format!("only {}", hours.describe())
+            });
         }
-        if let Some(hours) = &self.business_hours
-            && means(&hours.actions)
-            && !hours.hold(question.now)
-        {
-            say("business_hours", format!("only {}", hours.describe()));
-        }
-        if means(&self.require_filter) && !narrows(request.filter()) {
-            say(
-                "require_filter",
-                "needs a filter: a fact, a class, an identity or a compound one".to_owned(),
-            );
+        if !self.require_filter.is_empty() {
+            let holds = !means(&self.require_filter) || narrows(request.filter());
+            look("require_filter", holds, &|| {
+                "needs a filter: a fact, a class, an identity or a compound one".to_owned()
+            });
         }
         broken
     }
@@ -186,8 +199,8 @@ impl Authorizer for Guards {
         "guards"
     }
 
-    fn authorize(&self, question: &Question<'_>) -> Decision {
-        let broken = self.broken(question);
+    fn authorize(&self, question: &Question<'_>, seen: &mut dyn FnMut(&Look<'_>)) -> Decision {
+        let broken = self.broken(question, seen);
         let Some(first) = broken.first() else {
             return Decision::allow("guards");
         };

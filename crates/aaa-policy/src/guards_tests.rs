@@ -220,3 +220,36 @@ fn all_that_does_not_hold_is_said_at_once() {
     // Everybody may discover nodes.
     assert_eq!(told(&guards, &request("discovery", |_| ())), None);
 }
+
+#[test]
+fn each_guard_of_the_site_is_shown_with_what_it_found() {
+    let guards = Guards {
+        max_ttl: Some(Duration::from_secs(30)),
+        deny_agents: patterns(&["shell"]),
+        ..Guards::default()
+    };
+    let (request, claims) = (request("puppet", |_| ()), ClientClaims::default());
+    let question = Question {
+        request: &request,
+        action: request.action(),
+        claims: &claims,
+        site: "london",
+        now: Timestamp::UNIX_EPOCH,
+    };
+    let mut seen = Vec::new();
+    let decision = guards.explain(&question, &mut |look| {
+        seen.push((look.rule.to_owned(), look.decided, look.found.to_string()));
+    });
+    assert!(!decision.is_allowed());
+    assert_eq!(
+        seen,
+        [
+            ("deny_agents".to_owned(), false, "holds".to_owned()),
+            (
+                "max_ttl".to_owned(),
+                true,
+                "needs a ttl of 30 s at most".to_owned()
+            ),
+        ]
+    );
+}

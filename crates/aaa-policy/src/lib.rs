@@ -13,6 +13,8 @@
     )
 )]
 
+use std::fmt;
+
 use aaa_core::claims::ClientClaims;
 use aaa_core::decision::Decision;
 use aaa_core::request::{DISCOVERY, Request};
@@ -42,19 +44,37 @@ pub struct Question<'a> {
     pub now: Timestamp,
 }
 
-/// One way to decide. Signers ask [`Authorizer::decide`]; kinds of authorizers implement [`Authorizer::authorize`].
+/// A rule that an authorizer looked at on the way to its decision.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    /// Its name among the rules of the authorizer.
+    pub rule: &'a str,
+    /// How it reads; empty where the name says it all. Written only when somebody wants to know.
+    pub text: &'a dyn fmt::Display,
+    /// Whether it decided. Where none does, what holds without a rule decided.
+    pub decided: bool,
+    /// What was found, for people: whether it is met, and what by.
+    pub found: &'a dyn fmt::Display,
+}
+
+/// One way to decide. Signers ask [`Authorizer::explain`]; kinds of authorizers implement [`Authorizer::authorize`].
 pub trait Authorizer: Send + Sync {
     /// The name in configuration, records and metrics.
     fn name(&self) -> &'static str;
 
-    /// The rules of this authorizer, applied to a request of any agent but discovery.
-    fn authorize(&self, question: &Question<'_>) -> Decision;
+    /// The rules of this authorizer, applied to a request of any agent but discovery. Each that is looked at is shown to `seen`.
+    fn authorize(&self, question: &Question<'_>, seen: &mut dyn FnMut(&Look<'_>)) -> Decision;
 
-    /// The decision. Everybody may discover nodes, whatever their rules say.
-    fn decide(&self, question: &Question<'_>) -> Decision {
+    /// The decision, and on the way to it the rules. Everybody may discover nodes, whatever their rules say.
+    fn explain(&self, question: &Question<'_>, seen: &mut dyn FnMut(&Look<'_>)) -> Decision {
         if question.request.agent() == DISCOVERY {
             return Decision::allow("discovery");
         }
-        self.authorize(question)
+        self.authorize(question, seen)
+    }
+
+    /// The decision alone.
+    fn decide(&self, question: &Question<'_>) -> Decision {
+        self.explain(question, &mut |_| {})
     }
 }

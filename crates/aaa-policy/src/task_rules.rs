@@ -9,7 +9,7 @@ use aaa_core::request::{Body, Request};
 use serde_json::{Map, Value};
 
 use crate::pattern::Pattern;
-use crate::{Authorizer, Question, tasks};
+use crate::{Authorizer, Look, Question, tasks};
 
 /// What is demanded of runs of certain tasks.
 #[derive(Debug, Clone)]
@@ -33,8 +33,8 @@ impl Authorizer for TaskRules {
         "tasks"
     }
 
-    fn authorize(&self, question: &Question<'_>) -> Decision {
-        match self.hold(question) {
+    fn authorize(&self, question: &Question<'_>, seen: &mut dyn FnMut(&Look<'_>)) -> Decision {
+        match self.hold(question, seen) {
             Ok(()) => Decision::allow("tasks"),
             Err((rule, why)) => Decision::Deny {
                 rule: rule.into(),
@@ -48,7 +48,7 @@ impl Authorizer for TaskRules {
 type Broken = (&'static str, String);
 
 impl TaskRules {
-    fn hold(&self, question: &Question<'_>) -> Result<(), Broken> {
+    fn hold(&self, question: &Question<'_>, seen: &mut dyn FnMut(&Look<'_>)) -> Result<(), Broken> {
         let request = question.request;
         let task = match tasks::concerned(request) {
             _ if self.0.is_empty() => return Ok(()),
@@ -61,11 +61,26 @@ impl TaskRules {
         if runs && question.action != task {
             return Ok(());
         }
-        for rule in self.0.iter().filter(|rule| rule.task.matches(task)) {
-            rule.environment(request)?;
-            if runs {
-                rule.inputs(request)?;
-            }
+        for rule in &self.0 {
+            let concerned = rule.task.matches(task);
+            let held = match (concerned, runs) {
+                (false, _) => Ok(()),
+                (true, false) => rule.environment(request),
+                (true, true) => rule
+                    .environment(request)
+                    .and_then(|()| rule.inputs(request)),
+            };
+            seen(&Look {
+                rule: rule.task.as_str(),
+                text: &"",
+                decided: held.is_err(),
+                found: match &held {
+                    Err((_, why)) => why,
+                    Ok(()) if concerned => &"holds",
+                    Ok(()) => &"is about other tasks",
+                },
+            });
+            held?;
         }
         Ok(())
     }

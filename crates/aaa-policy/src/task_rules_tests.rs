@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use aaa_core::claims::ClientClaims;
 use serde_json::json;
 
@@ -18,20 +20,30 @@ fn rule() -> TaskRule {
     }
 }
 
-/// What a caller is told who asks that.
-fn told(rule: TaskRule, action: &str, asked: &str, data: &Value) -> Option<String> {
+fn request(action: &str, data: &Value) -> Request {
     let message = json!({"agent": "bolt_tasks", "action": action, "data": data}).to_string();
     let request = json!({"protocol": "choria:request:1", "message": message, "envelope": {
         "requestid": "06f6e517b5f340fa99e03fdba053bc00", "senderid": "dev1", "callerid": "up=bob",
         "collective": "mcollective", "agent": "bolt_tasks", "ttl": 60, "time": 1_795_346_555, "filter": {}}});
-    let request = Request::parse(request.to_string().as_bytes()).unwrap();
-    let decision = TaskRules(vec![rule]).decide(&Question {
-        request: &request,
-        action: asked,
-        claims: &ClientClaims::default(),
+    Request::parse(request.to_string().as_bytes()).unwrap()
+}
+
+/// A caller without rights of their own asks for it.
+fn question<'a>(request: &'a Request, action: &'a str) -> Question<'a> {
+    static NOBODY: LazyLock<ClientClaims> = LazyLock::new(ClientClaims::default);
+    Question {
+        request,
+        action,
+        claims: &NOBODY,
         site: "london",
         now: jiff::Timestamp::UNIX_EPOCH,
-    });
+    }
+}
+
+/// What a caller is told who asks that.
+fn told(rule: TaskRule, action: &str, asked: &str, data: &Value) -> Option<String> {
+    let request = request(action, data);
+    let decision = TaskRules(vec![rule]).decide(&question(&request, asked));
     decision.explanation().map(str::to_owned)
 }
 
@@ -177,5 +189,37 @@ fn rules_are_about_their_tasks_alone() {
             &json!({"task_id": "x"})
         ),
         None
+    );
+}
+
+#[test]
+fn each_rule_is_shown_until_one_does_not_hold() {
+    let rules = TaskRules(vec![
+        TaskRule {
+            task: pattern("other"),
+            ..rule()
+        },
+        TaskRule {
+            required_inputs: vec!["section".to_owned()],
+            ..rule()
+        },
+        rule(),
+    ]);
+    let data = json!({"task": TASK});
+    let request = request("run_no_wait", &data);
+    let mut seen = Vec::new();
+    rules.explain(&question(&request, TASK), &mut |look| {
+        seen.push((look.rule.to_owned(), look.decided, look.found.to_string()));
+    });
+    assert_eq!(
+        seen,
+        [
+            ("other".to_owned(), false, "is about other tasks".to_owned()),
+            (
+                "puppet_*".to_owned(),
+                true,
+                "the task needs the input section".to_owned()
+            ),
+        ]
     );
 }

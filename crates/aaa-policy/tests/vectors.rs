@@ -68,13 +68,14 @@ fn policies() {
                 "ttl": asked["ttl"], "time": time.as_second(),
             }),
         );
-        let decision = opa.authorize(&aaa_policy::Question {
+        let question = aaa_policy::Question {
             request: &request,
             action: request.action(),
             claims: &claims,
             site: case["site"].as_str().unwrap(),
             now: time,
-        });
+        };
+        let decision = opa.authorize(&question, &mut |_| {});
         assert_eq!(
             outcome(&decision),
             case["expect"],

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use aaa_core::decision::Decision;
 use aaa_policy::actionpolicy::{ActionPolicy, MAX_FILE, Options, Sources, Verdict};
-use aaa_policy::{Authorizer, Question};
+use aaa_policy::{Authorizer, Look, Question};
 use aaa_service::config::{Document, FileContent, Kind, Setting};
 use aaa_service::shell::Shell;
 use arc_swap::ArcSwap;
@@ -306,8 +306,8 @@ impl Authorizer for Followed {
         "actionpolicy"
     }
 
-    fn authorize(&self, question: &Question<'_>) -> Decision {
-        self.rules.load().authorize(question)
+    fn authorize(&self, question: &Question<'_>, seen: &mut dyn FnMut(&Look<'_>)) -> Decision {
+        self.rules.load().authorize(question, seen)
     }
 }
 

@@ -7,7 +7,7 @@ use aaa_core::decision::Decision;
 use aaa_policy::actionpolicy::MAX_FILE;
 use aaa_policy::rego::Limits;
 use aaa_policy::rego::site::{SitePolicies, Sources};
-use aaa_policy::{Authorizer, Question};
+use aaa_policy::{Authorizer, Look, Question};
 use aaa_service::config::{Document, FileContent, Kind, Setting};
 use aaa_service::shell::{Directory, Shell};
 use arc_swap::ArcSwap;
@@ -253,7 +253,7 @@ impl Authorizer for Followed {
         "site_policies"
     }
 
-    fn authorize(&self, question: &Question<'_>) -> Decision {
-        self.policies.load().authorize(question)
+    fn authorize(&self, question: &Question<'_>, seen: &mut dyn FnMut(&Look<'_>)) -> Decision {
+        self.policies.load().authorize(question, seen)
     }
 }

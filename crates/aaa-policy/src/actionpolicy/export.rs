@@ -1,7 +1,7 @@
 //! Rules written out: as `.policy` files, and as Hiera.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use super::expression::Expression;
 use super::rules::{Caller, Policy, Rule};
@@ -131,6 +131,16 @@ fn line(rule: &Rule) -> Line {
         facts,
         classes,
     ]
+}
+
+/// The columns without those at the end that demand nothing.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = line(self);
+        let said = columns.iter().rposition(|column| column != "*");
+        let shown = columns.get(..=said.unwrap_or_default().max(1));
+        f.write_str(&shown.unwrap_or(&columns).join(" "))
+    }
 }
 
 /// What is demanded of nodes, as the columns for facts and classes. A list stays one, as nodes know no compound statements.

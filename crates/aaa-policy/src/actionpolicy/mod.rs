@@ -4,12 +4,13 @@
 //! decides as the node would. At a signer there is only the request's filter, and [`ActionPolicy::at_signer`] allows what every node
 //! that the filter can select would allow.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 
 use aaa_core::decision::Decision;
 use aaa_core::filter::Filter;
 
-use crate::{Authorizer, Question};
+use crate::{Authorizer, Look, Question};
 
 mod export;
 mod expression;
@@ -179,48 +180,124 @@ pub struct Asked<'a> {
 /// What is said where an agent has no rules.
 const UNCONFIGURED: &str = "no policy for this agent";
 
+/// What is known of the nodes that a request is for.
+#[derive(Debug)]
+pub enum Known<'a> {
+    /// The only one.
+    Node(&'a Node),
+    /// What the filter that selects them says of each.
+    Filter(Guarantee),
+}
+
+impl Known<'_> {
+    /// What follows from a filter.
+    pub fn of(filter: &Filter) -> Self {
+        Self::Filter(Guarantee::of(filter))
+    }
+
+    fn certainty(&self, nodes: &Expression) -> Certainty {
+        match self {
+            Self::Node(node) if nodes.holds(node) => Certainty::Always,
+            Self::Node(_) => Certainty::Never,
+            Self::Filter(known) => nodes.certainty(known),
+        }
+    }
+}
+
+/// Whether a rule is about a request.
+#[derive(Clone, Copy)]
+enum Fit {
+    /// It is about other actions.
+    Action,
+    /// It is about other callers.
+    Caller,
+    /// It is about some nodes, and so certain of those that the request is for.
+    Nodes(Certainty),
+}
+
 impl ActionPolicy {
     /// What a node with these facts and classes would decide.
     pub fn at_node(&self, asked: Asked<'_>, node: &Node) -> Decision {
-        let Some(policy) = self.policy(asked.agent) else {
-            return Decision::deny(UNCONFIGURED);
-        };
-        let mut matching = self.matching(policy, asked);
-        match matching.find(|rule| rule.nodes.holds(node)) {
-            Some(rule) => decision(rule.verdict, rule.name.clone()),
-            None => self.by_default(policy),
-        }
+        self.decide(asked, &Known::Node(node), &mut |_| {})
     }
 
     /// What every node would decide that the filter can select: allowed only if all of them allow.
     pub fn at_signer(&self, asked: Asked<'_>, filter: &Filter) -> Decision {
+        self.decide(asked, &Known::of(filter), &mut |_| {})
+    }
+
+    /// Every rule once, by agent and line.
+    pub fn rules(&self) -> Vec<&Rule> {
+        let mut agents: Vec<_> = self.agents.iter().collect();
+        agents.sort_by_key(|(agent, _)| agent.as_str());
+        let policies = agents.into_iter().map(|(_, policy)| policy);
+        let mut names = HashSet::new();
+        policies
+            .chain(&self.others)
+            .flat_map(|policy| &policy.rules)
+            .filter(|rule| names.insert(rule.name.as_str()))
+            .collect()
+    }
+
+    /// What is decided by what is known of the nodes. Each rule that is looked at is shown to `seen`.
+    pub fn decide(
+        &self,
+        asked: Asked<'_>,
+        known: &Known<'_>,
+        seen: &mut dyn FnMut(&Look<'_>),
+    ) -> Decision {
         let Some(policy) = self.policy(asked.agent) else {
             return Decision::deny(UNCONFIGURED);
         };
-        let known = Guarantee::of(filter);
         // An allow that holds on some nodes only; it helps when nothing after it decides for all.
         let mut partly: Option<&Rule> = None;
-        for rule in self.matching(policy, asked) {
-            match (rule.nodes.certainty(&known), rule.verdict) {
-                (Certainty::Never, _) => {}
-                (Certainty::Always, Verdict::Allow) => return Decision::allow(rule.name.clone()),
-                (Certainty::Always, Verdict::Deny) => {
-                    return partly.map_or_else(
-                        || Decision::deny(rule.name.clone()),
-                        |allow| lacking(allow, &known),
-                    );
+        for rule in &policy.rules {
+            let fit = self.fit(rule, asked, known);
+            let refused = |why: fn(&Rule) -> Decision| match partly {
+                Some(allow) => lacking(allow, known),
+                None => why(rule),
+            };
+            let decided = match (fit, rule.verdict) {
+                (Fit::Nodes(Certainty::Always), Verdict::Allow) => {
+                    Some(Decision::allow(rule.name.clone()))
                 }
-                (Certainty::Maybe, Verdict::Allow) => partly = partly.or(Some(rule)),
-                (Certainty::Maybe, Verdict::Deny) => {
-                    return partly
-                        .map_or_else(|| not_ruled_out(rule), |allow| lacking(allow, &known));
+                (Fit::Nodes(Certainty::Always), Verdict::Deny) => {
+                    Some(refused(|rule| Decision::deny(rule.name.clone())))
                 }
+                (Fit::Nodes(Certainty::Maybe), Verdict::Deny) => Some(refused(not_ruled_out)),
+                (Fit::Nodes(Certainty::Maybe), Verdict::Allow) => {
+                    partly = partly.or(Some(rule));
+                    None
+                }
+                (Fit::Nodes(Certainty::Never) | Fit::Action | Fit::Caller, _) => None,
+            };
+            seen(&Look {
+                rule: &rule.name,
+                text: rule,
+                decided: decided.is_some(),
+                found: &Found {
+                    rule,
+                    asked,
+                    known,
+                    fit,
+                },
+            });
+            if let Some(decision) = decided {
+                return decision;
             }
         }
-        match (self.by_default(policy), partly) {
-            (Decision::Allow { rule }, _) => Decision::Allow { rule },
-            (_, Some(allow)) => lacking(allow, &known),
-            (other, None) => other,
+        let verdict = policy.default.unwrap_or(self.default);
+        let name = format!("default of {}", rules::base_name(&policy.source));
+        seen(&Look {
+            rule: &name,
+            text: &verdict.as_str(),
+            decided: true,
+            found: &"",
+        });
+        match (verdict, partly) {
+            (Verdict::Allow, _) => Decision::allow(name),
+            (Verdict::Deny, Some(allow)) => lacking(allow, known),
+            (Verdict::Deny, None) => Decision::deny(name),
         }
     }
 
@@ -228,17 +305,15 @@ impl ActionPolicy {
         self.agents.get(agent).or(self.others.as_ref())
     }
 
-    /// The rules for this caller and action, in their order.
-    fn matching<'a>(
-        &'a self,
-        policy: &'a Policy,
-        asked: Asked<'a>,
-    ) -> impl Iterator<Item = &'a Rule> {
-        policy.rules.iter().filter(move |rule| {
-            let action = rule.actions.as_ref();
-            action.is_none_or(|actions| actions.contains(asked.action))
-                && self.is_about(rule, asked.caller)
-        })
+    fn fit(&self, rule: &Rule, asked: Asked<'_>, known: &Known<'_>) -> Fit {
+        let action = rule.actions.as_ref();
+        if !action.is_none_or(|actions| actions.contains(asked.action)) {
+            Fit::Action
+        } else if self.is_about(rule, asked.caller) {
+            Fit::Nodes(known.certainty(&rule.nodes))
+        } else {
+            Fit::Caller
+        }
     }
 
     fn is_about(&self, rule: &Rule, caller: &str) -> bool {
@@ -255,25 +330,48 @@ impl ActionPolicy {
             })
         })
     }
-
-    fn by_default(&self, policy: &Policy) -> Decision {
-        decision(
-            policy.default.unwrap_or(self.default),
-            format!("default of {}", rules::base_name(&policy.source)),
-        )
-    }
 }
 
-fn decision(verdict: Verdict, rule: String) -> Decision {
-    match verdict {
-        Verdict::Allow => Decision::allow(rule),
-        Verdict::Deny => Decision::deny(rule),
+/// What was found of a rule, as people read it.
+struct Found<'a> {
+    rule: &'a Rule,
+    asked: Asked<'a>,
+    known: &'a Known<'a>,
+    fit: Fit,
+}
+
+impl fmt::Display for Found<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes = &self.rule.nodes;
+        match (self.fit, self.known, self.rule.verdict) {
+            (Fit::Action, ..) => write!(f, "no: action {}", self.asked.action),
+            (Fit::Caller, ..) => write!(f, "no: caller {}", self.asked.caller),
+            (Fit::Nodes(Certainty::Always), ..) => f.write_str("yes"),
+            (Fit::Nodes(_), Known::Node(_), _) => write!(f, "no: the node does not have {nodes}"),
+            (Fit::Nodes(Certainty::Never), ..) => {
+                write!(f, "no: {nodes} — the request's filter rules it out")
+            }
+            (Fit::Nodes(Certainty::Maybe), _, Verdict::Allow) => {
+                write!(f, "no: {nodes} — the request's filter does not promise it")
+            }
+            (Fit::Nodes(Certainty::Maybe), _, Verdict::Deny) => {
+                write!(
+                    f,
+                    "perhaps: {nodes} — the request's filter does not rule it out"
+                )
+            }
+        }
     }
 }
 
 /// Refused, where a filter would make a rule hold on every node.
-fn lacking(rule: &Rule, known: &Guarantee) -> Decision {
-    let wanted = match rule.nodes.open(known) {
+fn lacking(rule: &Rule, known: &Known<'_>) -> Decision {
+    let open = match known {
+        Known::Filter(known) => rule.nodes.open(known),
+        // Nothing is open of a node that is known.
+        Known::Node(_) => None,
+    };
+    let wanted = match open {
         Some(Expression::Class(class)) => format!("a class filter such as {}", class.text),
         Some(fact) if !has_not(&rule.nodes) => format!("a fact filter such as {fact}"),
         _ => format!("a filter that selects only nodes with {}", rule.nodes),
@@ -324,12 +422,12 @@ impl Authorizer for ActionPolicy {
         "actionpolicy"
     }
 
-    fn authorize(&self, question: &Question<'_>) -> Decision {
+    fn authorize(&self, question: &Question<'_>, seen: &mut dyn FnMut(&Look<'_>)) -> Decision {
         let asked = Asked {
             caller: &question.claims.callerid,
             agent: question.request.agent(),
             action: question.action,
         };
-        self.at_signer(asked, question.request.filter())
+        self.decide(asked, &Known::of(question.request.filter()), seen)
     }
 }

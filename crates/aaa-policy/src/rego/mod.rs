@@ -12,7 +12,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use regorus::Value;
 
-use crate::{Authorizer, Question};
+use crate::{Authorizer, Look, Question};
 
 mod builtins;
 mod error;
@@ -118,7 +118,7 @@ impl Authorizer for Opa {
         "opa"
     }
 
-    fn authorize(&self, question: &Question<'_>) -> Decision {
+    fn authorize(&self, question: &Question<'_>, _: &mut dyn FnMut(&Look<'_>)) -> Decision {
         let text = question.claims.opa_policy.as_str();
         if text.is_empty() {
             return Decision::failed("the token has no policy");

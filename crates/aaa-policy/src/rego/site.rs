@@ -17,7 +17,7 @@ use super::lane::Lane;
 use super::machine::{Given, Policy, Verdict};
 use super::{Limits, compile_with, filters, not_compiled};
 use crate::actionpolicy::data_file;
-use crate::{Authorizer, Question};
+use crate::{Authorizer, Look, Question};
 
 /// The most that the data documents may have together, in bytes.
 pub const MOST_DATA: usize = 8 << 20;
@@ -196,13 +196,21 @@ impl Authorizer for SitePolicies {
     }
 
     /// Asks one policy after the other, by name; the first that does not allow ends it, and is named.
-    fn authorize(&self, question: &Question<'_>) -> Decision {
+    fn authorize(&self, question: &Question<'_>, seen: &mut dyn FnMut(&Look<'_>)) -> Decision {
         if self.policies.is_empty() {
             return Decision::failed("there are no site policies");
         }
         let given = Given::new(question, self.limits.time);
         for Named { name, policy } in &self.policies {
-            match policy.evaluate(given.clone(), &self.lane) {
+            let verdict = policy.evaluate(given.clone(), &self.lane);
+            let allows = verdict == Verdict::Allow;
+            seen(&Look {
+                rule: name,
+                text: &"",
+                decided: !allows,
+                found: if allows { &"allows" } else { &"does not allow" },
+            });
+            match verdict {
                 Verdict::Allow => {}
                 Verdict::Deny(missing) => {
                     return Decision::Deny {

@@ -13,7 +13,7 @@ use aaa_core::decision::{Decision, Reason};
 use aaa_core::key::Ed25519Public;
 use aaa_core::request::{Request, TimeLimits, Version};
 use aaa_core::token::{self, Rules};
-use aaa_policy::chain::{Asked, Chain, Granted, Leave, Refusal};
+use aaa_policy::chain::{Asked, Chain, Granted, Leave, Refusal, Seen};
 use jiff::Timestamp;
 
 use super::answer;
@@ -228,9 +228,11 @@ impl Timely {
             site: &pipeline.site,
             now,
         };
-        let outcome = chain.decide(&asked, |action, by, decision| {
-            let label = answer::named(&known.request, action);
-            pipeline.meter.decided(by, &label, decision);
+        let outcome = chain.decide(&asked, |action, by, seen| {
+            if let Seen::Answer(decision) = seen {
+                let label = answer::named(&known.request, action);
+                pipeline.meter.decided(by, &label, decision);
+            }
         });
         pipeline.meter.authorized(started.elapsed());
         match outcome {

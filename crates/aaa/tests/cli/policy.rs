@@ -68,9 +68,11 @@ fn the_road_is_that_of_the_signer() {
         run.stdout,
         "deny  up=bob puppet.status\n\
          └ puppet.status\n\
-         \u{20} ├ guards      allow  guards\n\
-         \u{20} ├ actionlist  allow  puppet.status\n\
-         \u{20} └ opa         deny   opa_policy allow (line 3): needs a fact filter such as country=mt  ← decided here\n"
+         \u{20} ├ guards       allow  guards\n\
+         \u{20} │ └ deny_agents  holds\n\
+         \u{20} ├ actionlist   allow  puppet.status\n\
+         \u{20} │ └ puppet.status  yes  ← decided here\n\
+         \u{20} └ opa          deny   opa_policy allow (line 3): needs a fact filter such as country=mt  ← decided here\n"
     );
     // Nobody is asked after a guard that does not hold.
     config(
@@ -88,6 +90,42 @@ fn the_road_is_that_of_the_signer() {
 }
 
 #[test]
+fn every_rule_that_was_looked_at_is_on_the_road() {
+    let home = Home::new();
+    token(&home, json!({}));
+    request(&home, "disable", &json!({}));
+    home.write(
+        "policies/puppet.policy",
+        "deny\t/^okta=/\t*\t*\t*\n\
+         allow\tup=bob\tstatus\t*\t*\n\
+         allow\tup=bob\tdisable\tcountry=mt\t*\n",
+    );
+    let policies = home.path("policies");
+    config(
+        &home,
+        &json!({"authorizer": "actionpolicy", "actionpolicy_authorizer": {"policies": [policies]}}),
+    );
+    let run = explain(&home, &WITH_CONFIG).ends(1);
+    assert_eq!(
+        run.stdout,
+        "deny  up=bob puppet.disable\n\
+         └ puppet.disable\n\
+         \u{20} └ actionpolicy deny   puppet.policy:3: needs a fact filter such as country=mt (puppet.policy:3)\n\
+         \u{20}   ├ puppet.policy:1           deny /^okta=/                    no: caller up=bob\n\
+         \u{20}   ├ puppet.policy:2           allow up=bob status              no: action disable\n\
+         \u{20}   ├ puppet.policy:3           allow up=bob disable country=mt  no: country=mt — the request's filter does not promise it\n\
+         \u{20}   └ default of puppet.policy  deny  ← decided here\n"
+    );
+    let explained = explain(&home, &[&WITH_CONFIG[..], &["--json"]].concat()).ends(1);
+    let rules = &explained.json()["steps"][0]["rules"];
+    assert_eq!(
+        rules[1],
+        json!({"rule": "puppet.policy:2", "text": "allow up=bob status", "found": "no: action disable", "decided": false})
+    );
+    assert_eq!(rules[3]["decided"], true);
+}
+
+#[test]
 fn a_task_is_explained_in_both_its_parts() {
     let home = Home::new();
     token(&home, json!({"agents": ["bolt_tasks.run_no_wait"]}));
@@ -97,9 +135,11 @@ fn a_task_is_explained_in_both_its_parts() {
         run.stdout,
         "deny  up=bob bolt_tasks.run_no_wait\n\
          ├ bolt_tasks.run_no_wait\n\
-         │ └ actionlist  allow  bolt_tasks.run_no_wait\n\
+         │ └ actionlist   allow  bolt_tasks.run_no_wait\n\
+         │   └ bolt_tasks.run_no_wait  yes  ← decided here\n\
          └ bolt_tasks.puppet_conf\n\
-         \u{20} └ actionlist  deny   not in the action list  ← decided here\n"
+         \u{20} └ actionlist   deny   not in the action list  ← decided here\n\
+         \u{20}   └ bolt_tasks.run_no_wait  no\n"
     );
     token(&home, json!({"agents": ["bolt_tasks.*"]}));
     let explained = explain(&home, &["--json"]).ends(0).json();

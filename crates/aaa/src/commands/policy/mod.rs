@@ -12,6 +12,7 @@ mod check;
 mod explain;
 mod export;
 mod lint;
+mod road;
 
 /// Find out what the rules of a site allow, and why
 #[derive(Debug, clap::Subcommand)]
