@@ -259,6 +259,13 @@ impl Configured {
     }
 }
 
+impl Configured {
+    /// The rules alone.
+    pub(crate) fn into_policy(self) -> ActionPolicy {
+        self.loaded.policy
+    }
+}
+
 /// The rules in use, which change with their files.
 #[derive(Clone)]
 pub(crate) struct Followed {

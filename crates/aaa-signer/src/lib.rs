@@ -36,7 +36,7 @@ use aaa_service::shell::{self, Program, Shell};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
-use crate::action_policy::Followed;
+use crate::action_policy::{Configured, Followed};
 use crate::expiry::{DELEGATOR, Expiry};
 use crate::key_files::{KeyFiles, KeyProblem, Loaded};
 use crate::meter::Meter;
@@ -144,21 +144,32 @@ fn demands(settings: &Settings, followed: &Rules) -> Demands {
     }
 }
 
-/// Who decides in the site that a configuration file describes, and the site's name. Nothing is started, and no key is read.
+/// Who decides in a site.
+pub struct Site {
+    /// The site's name.
+    pub name: String,
+    /// Who is asked.
+    pub chain: Chain,
+    /// The rules of Action Policy, if it is one of them.
+    pub action_policy: Option<ActionPolicy>,
+}
+
+/// Who decides in the site that a configuration file describes. Nothing is started, and no key is read.
 ///
 /// # Errors
 /// Everything that is wrong with the signer's part of the file, or that it has none.
-pub fn rules(document: &Document, now: Timestamp) -> Result<(String, Chain), Problems> {
+pub fn rules(document: &Document, now: Timestamp) -> Result<Site, Problems> {
     let settings = Settings::read(document, now);
     if document.top().string("signer").is_none() {
         document.problem("signer", "missing; the file is that of no signer");
     }
     document.finish()?;
     match settings {
-        Some(settings) => Ok((
-            document.top().string("site").unwrap_or_default(),
-            chain(&settings, &Rules::default()),
-        )),
+        Some(settings) => Ok(Site {
+            name: document.top().string("site").unwrap_or_default(),
+            chain: chain(&settings, &Rules::default()),
+            action_policy: settings.action_policy.map(Configured::into_policy),
+        }),
         None => Err(document.problems()),
     }
 }

@@ -53,7 +53,6 @@ impl Paint {
     }
 
     /// No colours.
-    #[cfg(test)]
     pub(crate) fn none() -> Self {
         Self(false)
     }

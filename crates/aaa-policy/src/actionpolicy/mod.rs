@@ -19,7 +19,7 @@ mod hiera;
 mod lint;
 mod problem;
 mod rules;
-mod yaml;
+pub mod yaml;
 
 pub use expression::{Certainty, Expression, Guarantee};
 pub use facts::{ClassTest, FactTest, Node, Operator};

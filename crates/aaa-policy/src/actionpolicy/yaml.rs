@@ -10,15 +10,19 @@ const DEPTH: usize = 64;
 
 /// A value and the line on which it begins.
 #[derive(Debug, Clone)]
-pub(super) struct Yaml {
-    pub(super) line: usize,
-    pub(super) kind: Kind,
+pub struct Yaml {
+    /// The line, from 1.
+    pub line: usize,
+    /// The value.
+    pub kind: Kind,
 }
 
+/// A value.
 #[derive(Debug, Clone)]
-pub(super) enum Kind {
+pub enum Kind {
     /// A text, and whether it stands without quotes.
     Scalar(String, bool),
+    /// Its items in their order.
     List(Vec<Yaml>),
     /// Members in their order.
     Map(Vec<(Yaml, Yaml)>),
@@ -26,7 +30,7 @@ pub(super) enum Kind {
 
 impl Yaml {
     /// A text as it stands.
-    pub(super) fn text(&self) -> Option<&str> {
+    pub fn text(&self) -> Option<&str> {
         match &self.kind {
             Kind::Scalar(text, _) => Some(text),
             _ => None,
@@ -50,7 +54,8 @@ impl Yaml {
         }
     }
 
-    fn json(self) -> Value {
+    /// The same as JSON: texts without quotes are numbers, true, false and null where they read so.
+    pub fn json(self) -> Value {
         match self.kind {
             Kind::Scalar(text, false) => Value::String(text),
             Kind::Scalar(text, true) => match text.as_str() {
@@ -89,7 +94,10 @@ fn two_ways(text: &str) -> bool {
 }
 
 /// Reads a document that holds a map; an empty one has no members.
-pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Vec<(Yaml, Yaml)>, Problem> {
+///
+/// # Errors
+/// What is wrong with it, and where.
+pub fn parse(file: &str, bytes: &[u8]) -> Result<Vec<(Yaml, Yaml)>, Problem> {
     let text = text(file, bytes)?;
     let document = Builder {
         file,

@@ -20,6 +20,7 @@ mod keys;
 mod login;
 mod policy;
 mod policy_check;
+mod policy_test;
 mod prompt;
 mod regions;
 mod serve;

@@ -2,14 +2,8 @@
 
 use std::path::PathBuf;
 
-use aaa_core::claims::ClientClaims;
 use aaa_core::clock::{Clock as _, SystemClock};
 use aaa_core::request::Request;
-use aaa_core::token::unverified;
-use aaa_policy::actionlist::ActionList;
-use aaa_policy::chain::Chain;
-use aaa_policy::rego::Opa;
-use aaa_service::config::Document;
 use jiff::Timestamp;
 
 use super::road::Road;
@@ -59,21 +53,16 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         args.request.as_ref(),
         "request",
     )?;
-    let text = files::read_text(token)?;
-    let claims: ClientClaims = unverified(text.trim())
-        .map_err(|error| Failure::usage(format!("{}: {error}", token.display())))?;
+    let claims = super::claims(token)?;
     let bytes = files::read_input(request)?;
     let request = Request::parse(bytes.trim_ascii())
         .map_err(|error| Failure::usage(format!("{}: {error}", request.display())))?;
     let now = args.at.unwrap_or_else(|| SystemClock.now());
-    let (site, chain) = match &args.config {
-        Some(path) => {
-            let document = Document::load(path).map_err(|problems| wrong(&problems))?;
-            aaa_signer::rules(&document, now).map_err(|problems| wrong(&problems))?
-        }
-        None => ("default".to_owned(), of_token(&claims)),
+    let site = match &args.config {
+        Some(path) => super::site(path, now)?,
+        None => super::of_token(&claims),
     };
-    let road = Road::of(&chain, &claims, request, site, now);
+    let road = Road::of(&site, &claims, request, now);
     if args.json {
         screen::json(&road.document())?;
     } else {
@@ -94,21 +83,4 @@ fn given<'a>(
     option
         .or(place)
         .ok_or_else(|| Failure::usage(format!("no {what}: name its file")))
-}
-
-fn wrong(problems: &aaa_service::config::Problems) -> Failure {
-    Failure::usage(problems.to_string())
-}
-
-/// What decides where no configuration says so.
-pub(super) fn of_token(claims: &ClientClaims) -> Chain {
-    let authorizer: Box<dyn aaa_policy::Authorizer> = if claims.opa_policy.is_empty() {
-        Box::new(ActionList)
-    } else {
-        Box::new(Opa::default())
-    };
-    Chain {
-        guards: Vec::new(),
-        authorizers: vec![authorizer],
-    }
 }

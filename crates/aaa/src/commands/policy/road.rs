@@ -6,7 +6,8 @@ use aaa_core::claims::ClientClaims;
 use aaa_core::decision::Decision;
 use aaa_core::request::Request;
 use aaa_policy::Look;
-use aaa_policy::chain::{Asked, Chain, Seen};
+use aaa_policy::chain::{Asked, Seen};
+use aaa_signer::Site;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -26,7 +27,7 @@ pub(super) struct Road {
     now: Timestamp,
     pub(super) steps: Vec<Step>,
     /// What there is no leave for, and why; `None` when the request would be signed.
-    pub(super) refused: Option<Why>,
+    refused: Option<Why>,
 }
 
 /// One answer on the road.
@@ -44,16 +45,16 @@ pub(super) struct Step {
 /// A rule that was looked at.
 pub(super) struct Looked {
     pub(super) rule: String,
-    text: String,
+    pub(super) text: String,
     pub(super) decided: bool,
     found: String,
 }
 
 /// The action that is refused, who refused it, and why.
-pub(super) struct Why {
+struct Why {
     action: String,
-    pub(super) by: Option<&'static str>,
-    pub(super) decision: Decision,
+    by: Option<&'static str>,
+    decision: Decision,
 }
 
 impl From<&Look<'_>> for Looked {
@@ -69,21 +70,15 @@ impl From<&Look<'_>> for Looked {
 
 impl Road {
     /// Goes it, as the signer does.
-    pub(super) fn of(
-        chain: &Chain,
-        claims: &ClientClaims,
-        request: Request,
-        site: String,
-        now: Timestamp,
-    ) -> Self {
+    pub(super) fn of(site: &Site, claims: &ClientClaims, request: Request, now: Timestamp) -> Self {
         let (mut steps, mut rules) = (Vec::new(), Vec::new());
         let asked = Asked {
             request: &request,
             claims,
-            site: &site,
+            site: &site.name,
             now,
         };
-        let decided = chain.decide(&asked, |action, by, seen| match seen {
+        let decided = site.chain.decide(&asked, |action, by, seen| match seen {
             Seen::Rule(look) => rules.push(Looked::from(look)),
             Seen::Answer(decision) => steps.push(Step {
                 action: action.to_owned(),
@@ -106,7 +101,7 @@ impl Road {
         Self {
             caller: claims.callerid.clone(),
             request,
-            site,
+            site: site.name.clone(),
             now,
             steps,
             refused,
@@ -128,6 +123,15 @@ impl Road {
             "" => self.request.agent().to_owned(),
             action => format!("{}.{action}", self.request.agent()),
         }
+    }
+
+    /// Who settled it, and how: the one that refused first, or all that allowed.
+    pub(super) fn answers(&self) -> Vec<(&'static str, &Decision)> {
+        if let Some(why) = &self.refused {
+            return vec![(why.by.unwrap_or_default(), &why.decision)];
+        }
+        let steps = self.steps.iter();
+        steps.map(|step| (step.by, &step.decision)).collect()
     }
 
     /// For programs.
@@ -184,7 +188,7 @@ impl Road {
                 ("├ ", "│ ")
             };
             lines.push(format!("{branch}{}", printable(&self.named(action))));
-            self.answers(action, stem, paint, &mut lines);
+            self.below(action, stem, paint, &mut lines);
         }
         // Refused before anybody was asked.
         if let Some(why) = self.refused.as_ref().filter(|_| self.steps.is_empty()) {
@@ -193,7 +197,7 @@ impl Road {
         lines.join("\n") + "\n"
     }
 
-    fn answers(&self, action: &str, stem: &str, paint: Paint, lines: &mut Vec<String>) {
+    fn below(&self, action: &str, stem: &str, paint: Paint, lines: &mut Vec<String>) {
         let steps: Vec<&Step> = self
             .steps
             .iter()

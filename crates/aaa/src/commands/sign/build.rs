@@ -147,7 +147,7 @@ fn input(text: &str) -> Result<(String, Value), String> {
 }
 
 /// `fact<operator>value`, as `choria req -F` takes it.
-fn fact(text: &str) -> Result<FactFilter, String> {
+pub(in crate::commands) fn fact(text: &str) -> Result<FactFilter, String> {
     const OPERATORS: &[(&str, &str)] = &[
         ("=~", "=~"),
         ("==", "=="),

@@ -17,7 +17,7 @@ use crate::reach::{ReachArgs, explain};
 use crate::session::{Session, Token};
 use crate::{files, screen};
 
-mod build;
+pub(super) mod build;
 
 /// Have a request signed, and print the secure request that nodes obey
 ///
