@@ -143,7 +143,7 @@ fn business_hours(section: &Section<'_>) -> Option<BusinessHours> {
     let zone = section.required_string("timezone").and_then(|name| {
         let zone = TimeZone::get(&name).ok();
         if zone.is_none() {
-            let wants = "no time zone of this host; wants a name such as Europe/Malta or UTC";
+            let wants = "no time zone that is known; wants a name such as Europe/Malta or UTC";
             section.problem("timezone", wants);
         }
         zone

@@ -74,3 +74,12 @@ fn everything_that_is_wrong_is_said_at_once() {
         );
     }
 }
+
+#[test]
+fn a_host_without_time_zones_has_ours() {
+    // What is asked where there is no /usr/share/zoneinfo, as in a container from scratch.
+    let ours = jiff::tz::TimeZoneDatabase::bundled();
+    let malta = ours.get("Europe/Malta").unwrap();
+    let noon = "2026-07-01T10:00:00Z".parse().unwrap();
+    assert_eq!(malta.to_datetime(noon).hour(), 12);
+}
