@@ -128,8 +128,12 @@ impl Reader {
         }
         match listed(path) {
             Ok(found) => {
-                let groups = path.join("groups");
-                (found, groups.exists().then_some(groups))
+                let groups = Some(path.join("groups")).filter(|groups| groups.exists());
+                if found.is_empty() && groups.is_none() {
+                    let text = format!("{}: holds no .policy file", path.display());
+                    self.problem("policies", text);
+                }
+                (found, groups)
             }
             Err(error) => {
                 let text = format!("{}: cannot be read ({error})", path.display());
@@ -319,50 +323,5 @@ impl Authorizer for Followed {
 }
 
 #[cfg(test)]
-mod tests {
-    use aaa_policy::actionpolicy::{Asked, Node};
-
-    use super::*;
-
-    #[test]
-    fn a_change_is_taken_and_a_broken_one_keeps_the_old_rules() {
-        let directory = tempfile::tempdir().unwrap();
-        let write =
-            |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
-        write("puppet.policy", "policy default deny\n");
-        let files = Files {
-            policies: vec![directory.path().to_owned()],
-            ..Files::default()
-        };
-        let loaded = files.load().unwrap();
-        assert_eq!(loaded.contents.len(), 1);
-        let followed = Followed::new(&Configured { files, loaded });
-        let allowed = |agent| {
-            let asked = Asked {
-                caller: "up=bob",
-                agent,
-                action: "status",
-            };
-            let rules = followed.rules.load();
-            rules.at_node(asked, &Node::default()).is_allowed()
-        };
-        assert!(!allowed("puppet"));
-        write("puppet.policy", "policy default allow\n");
-        write("package.policy", "policy default allow\n");
-        followed.renew().unwrap();
-        assert!(allowed("puppet") && allowed("package"));
-        write("puppet.policy", "policy default deny\nallow * * * *\n");
-        assert!(followed.renew().unwrap_err().contains("puppet.policy:2:6"));
-        assert!(allowed("puppet"));
-        // A second file of groups is no choice of ours.
-        write("groups", "ops up=bob\n");
-        write("puppet.policy", "");
-        let twice = Files {
-            policies: vec![directory.path().to_owned(), directory.path().to_owned()],
-            ..Files::default()
-        };
-        let problems = twice.load().map(|_| ()).unwrap_err();
-        let says = |text: &str| problems.iter().any(|problem| problem.text.contains(text));
-        assert!(says("is a second file of groups") && says("has a policy already"));
-    }
-}
+#[path = "action_policy_tests.rs"]
+mod tests;

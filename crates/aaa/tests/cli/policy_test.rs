@@ -263,10 +263,7 @@ fn what_cannot_be_read_is_named_with_its_line_and_nothing_is_decided() {
         ),
         ("cases: {}\n", "bad_test.yaml:1: cases wants a list"),
         ("cases: []\n", "bad_test.yaml:1: has no cases"),
-        (
-            "cases: &a []\n",
-            "anchors and aliases are not taken",
-        ),
+        ("cases: &a []\n", "anchors and aliases are not taken"),
         ("at: noon\n", "bad_test.yaml:1: at: "),
         ("config: no.json\n", "no.json"),
         ("policies: no.policy\n", "no.policy: no such file"),

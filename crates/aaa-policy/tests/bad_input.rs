@@ -1,0 +1,174 @@
+//! Files of Action Policy as people and tools leave them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test that cannot go on should stop"
+)]
+
+use aaa_policy::actionpolicy::{ActionPolicy, Asked, Node, Options, Sources};
+use serde_json::json;
+
+fn build(sources: Sources) -> Result<ActionPolicy, String> {
+    sources.build(&Options::default()).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    })
+}
+
+fn asked(caller: &str) -> Asked<'_> {
+    Asked {
+        caller,
+        agent: "puppet",
+        action: "status",
+    }
+}
+
+fn allows(policy: &ActionPolicy, caller: &str) -> bool {
+    policy.at_node(asked(caller), &Node::default()).is_allowed()
+}
+
+#[test]
+fn line_ends_marks_and_space_around_columns_are_no_matter() {
+    let mut sources = Sources::default();
+    sources.policy(
+        "puppet.policy",
+        "\u{feff}# rules\r\n \r\n\tpolicy  default\tdeny \r\n\t\tallow \t ops  up=ann\t\tstatus \t *\t*\t\r\n".as_bytes(),
+    );
+    sources.groups("groups", b"\xef\xbb\xbf# people\r\n\r\n ops\tup=bob \r\n");
+    let policy = build(sources).unwrap();
+    assert!(allows(&policy, "up=bob") && allows(&policy, "up=ann"));
+    assert!(!allows(&policy, "up=bob\r") && !allows(&policy, "ops "));
+
+    let mut sources = Sources::default();
+    sources.hiera(
+        "all.yaml",
+        b"\xef\xbb\xbfmcollective::policies:\r\n- action: allow\r\n  callers: up=bob\r\n",
+    );
+    let policy = build(sources).unwrap();
+    assert!(allows(&policy, "up=bob") && !allows(&policy, "up=bob\r"));
+}
+
+#[test]
+fn tabs_and_spaces_are_not_taken_for_one_another() {
+    for (line, says) in [
+        (
+            "allow up=bob\tstatus\t*\t*",
+            "puppet.policy:1:6: columns are separated by tabs",
+        ),
+        (
+            "allow\tup=bob status\t*\t*",
+            "puppet.policy:1:24: the column for classes is missing",
+        ),
+        (
+            "allow\tup=bob\tstatus\t*  *",
+            "puppet.policy:1:21: * stands alone",
+        ),
+        ("allow\tup=bob\tstatus\u{a0}\t* *", "* stands alone"),
+    ] {
+        let mut sources = Sources::default();
+        sources.policy("puppet.policy", line.as_bytes());
+        let error = build(sources).unwrap_err();
+        assert!(error.contains(says), "{line:?}: {error}");
+    }
+}
+
+#[test]
+fn files_without_anything_in_them_allow_nothing() {
+    for empty in ["", "\n\n", "\u{feff}", "# nothing yet\n", "\r\n"] {
+        let mut sources = Sources::default();
+        sources.policy("puppet.policy", empty.as_bytes());
+        sources.hiera("all.yaml", empty.as_bytes());
+        sources.groups("groups", empty.as_bytes());
+        let policy = build(sources).unwrap();
+        assert!(!allows(&policy, "up=bob"), "{empty:?}");
+    }
+}
+
+#[test]
+fn patterns_that_explode_elsewhere_decide() {
+    let mut sources = Sources::default();
+    sources.policy(
+        "puppet.policy",
+        b"policy default deny\n\
+          allow\t/^(a+)+$/\tstatus\t*\t*\n\
+          allow\tup=bob\tstatus\tname=~/^(([a-z])+.)+[A-Z]([a-z])+$/\t*\n\
+          allow\tup=bob\tstatus\t*\t/^(x|xx)+$/\n",
+    );
+    let policy = build(sources).unwrap();
+    // One that tries every way would not come to an end.
+    let long = format!("{}!", "a".repeat(1 << 16));
+    assert!(!allows(&policy, &long));
+    let node = Node {
+        facts: json!({"name": long}),
+        classes: [format!("{}!", "x".repeat(1 << 16))].into(),
+    };
+    assert!(!policy.at_node(asked("up=bob"), &node).is_allowed());
+}
+
+#[test]
+fn patterns_that_grow_are_refused_where_they_stand() {
+    for (column, says) in [
+        (
+            "/(\\w{99}){99}/\tstatus\t*\t*",
+            "puppet.policy:2:7: the pattern is too large",
+        ),
+        (
+            "*\tstatus\tname=~/(\\w{99}){99}/\t*",
+            "puppet.policy:2:16: the pattern is too large",
+        ),
+        (
+            "*\tstatus\t*\t/(\\w{99}){99}/",
+            "puppet.policy:2:18: the pattern is too large",
+        ),
+    ] {
+        let mut sources = Sources::default();
+        let text = format!("policy default allow\nallow\t{column}\n");
+        sources.policy("puppet.policy", text.as_bytes());
+        let error = build(sources).unwrap_err();
+        assert!(error.contains(says), "{column}: {error}");
+    }
+}
+
+#[test]
+fn a_group_that_leads_to_itself_or_to_another_is_refused() {
+    for (groups, says) in [
+        (
+            "ops ops\n",
+            "groups:1:5: is a group, and a group holds caller ids only",
+        ),
+        ("a up=x b\nb up=y c\nc a\n", "groups:1:8: is a group"),
+        ("all ops\nops up=bob\n", "groups:1:5: is a group"),
+    ] {
+        let mut sources = Sources::default();
+        sources.groups("groups", groups.as_bytes());
+        let error = build(sources).unwrap_err();
+        assert!(error.contains(says), "{groups:?}: {error}");
+    }
+}
+
+#[test]
+fn a_key_twice_and_an_anchor_are_refused_within_a_rule_too() {
+    for (text, says) in [
+        (
+            "mcollective::policies:\n- action: deny\n  callers: up=bob\n  action: allow\n",
+            "all.yaml:4:1: the key \"action\" stands twice in this map",
+        ),
+        (
+            "mcollective::policies:\n- &rule {action: allow, callers: up=bob}\n- *rule\n",
+            "anchors and aliases are not taken",
+        ),
+        (
+            "mcollective::policies:\n- {action: allow, callers: up=bob, <<: {actions: status}}\n",
+            "all.yaml:2:1: \"<<\" is unknown",
+        ),
+    ] {
+        let mut sources = Sources::default();
+        sources.hiera("all.yaml", text.as_bytes());
+        let error = build(sources).unwrap_err();
+        assert!(error.contains(says), "{text}: {error}");
+    }
+}
