@@ -39,13 +39,15 @@ pub(crate) struct Follow {
     changed: Changed,
 }
 
-/// A directory of which all files with certain endings are followed, also those that are added later.
+/// A directory of which all files with certain endings or names are followed, also those that are added later.
 #[derive(Debug, Clone)]
 pub struct Directory {
     /// Where it is.
     pub path: PathBuf,
     /// The endings, without the dot.
     pub endings: &'static [&'static str],
+    /// Whole names that are meant, too.
+    pub names: &'static [&'static str],
     /// The most entries that it may have.
     pub most: usize,
 }
@@ -56,7 +58,7 @@ impl Directory {
     /// # Errors
     /// When it cannot be read, or has too many entries.
     pub fn files(&self) -> std::io::Result<Vec<PathBuf>> {
-        files_in(&self.path, self.endings, self.most)
+        files_in(&self.path, self.endings, self.names, self.most)
     }
 }
 
@@ -169,9 +171,11 @@ impl Follow {
 
 impl Directory {
     fn holds(&self, path: &Path) -> bool {
+        let name = path.file_name().and_then(|name| name.to_str());
         let ending = path.extension().and_then(|ending| ending.to_str());
         path.parent() == Some(&self.path)
-            && ending.is_some_and(|ending| self.endings.contains(&ending))
+            && (name.is_some_and(|name| self.names.contains(&name))
+                || ending.is_some_and(|ending| self.endings.contains(&ending)))
     }
 }
 

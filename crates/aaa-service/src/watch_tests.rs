@@ -155,6 +155,7 @@ fn what_is_added_to_a_directory_or_removed_is_heard() {
     let directory = Directory {
         path: dir.path().to_owned(),
         endings: &["rego"],
+        names: &["index"],
         most: 4,
     };
     let (tell, heard) = channel();

@@ -1,6 +1,5 @@
 //! The rules of the authorizer `actionpolicy`: where they lie, how they are read, and what becomes of a change.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +7,7 @@ use aaa_core::decision::Decision;
 use aaa_policy::actionpolicy::{ActionPolicy, MAX_FILE, Options, Sources, Verdict};
 use aaa_policy::{Authorizer, Look, Question};
 use aaa_service::config::{Document, FileContent, Kind, Setting};
-use aaa_service::shell::Shell;
+use aaa_service::shell::{Directory, Shell};
 use arc_swap::ArcSwap;
 
 /// The name of the section, and of the authorizer's files in the log.
@@ -22,8 +21,8 @@ pub static ACTIONPOLICY_AUTHORIZER: &[Setting] = &[
     Setting::new(
         "policies",
         Kind::List,
-        "Files `<agent>.policy`, and directories of them. A file named `groups` in a directory holds its groups. Followed; a file \
-         that is added or removed is noticed when another changes, and on a reload.",
+        "Files `<agent>.policy`, and directories of them. A file named `groups` in a directory holds its groups. Followed, also what is \
+         added to a directory or removed from it.",
     )
     .example("[\"/etc/aaa/policies\"]"),
     Setting::new(
@@ -126,9 +125,11 @@ impl Reader {
         if !path.is_dir() {
             return (vec![path.to_owned()], None);
         }
-        match listed(path) {
-            Ok(found) => {
-                let groups = Some(path.join("groups")).filter(|groups| groups.exists());
+        match directory(path).files() {
+            Ok(mut found) => {
+                let groups = path.join(GROUPS);
+                let groups = found.iter().position(|file| *file == groups);
+                let groups = groups.map(|place| found.remove(place));
                 if found.is_empty() && groups.is_none() {
                     let text = format!("{}: holds no .policy file", path.display());
                     self.problem("policies", text);
@@ -144,21 +145,17 @@ impl Reader {
     }
 }
 
-/// The `.policy` files of a directory, by name.
-fn listed(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for (count, entry) in std::fs::read_dir(directory)?.enumerate() {
-        if count >= FILES {
-            let text = format!("more than {FILES} files");
-            return Err(io::Error::other(text));
-        }
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "policy") {
-            found.push(path);
-        }
+/// The name of the file of groups in a directory of policies.
+const GROUPS: &str = "groups";
+
+/// What is read from a directory of policies.
+fn directory(path: &Path) -> Directory {
+    Directory {
+        path: path.to_owned(),
+        endings: &["policy"],
+        names: &[GROUPS],
+        most: FILES,
     }
-    found.sort();
-    Ok(found)
 }
 
 impl Files {
@@ -292,16 +289,18 @@ impl Followed {
         self.rules.store(Arc::new(configured.loaded.policy.clone()));
     }
 
-    /// Reads the rules anew when a file changes; a change that cannot be read keeps the old ones.
+    /// Reads the rules anew when a file is changed, added or removed; what cannot be read keeps the old ones.
     pub(crate) fn follow(&self, configured: &Configured, shell: &mut Shell) {
         let contents: Vec<&FileContent> = configured.loaded.contents.iter().collect();
-        let followed = self.clone();
-        shell.follow_all(SECTION, &contents, MAX_FILE as u64, move |_| {
+        let policies = configured.files.policies.iter();
+        let directories = policies.filter(|path| path.is_dir());
+        let directories = directories.map(|path| directory(path)).collect();
+        let (followed, limit) = (self.clone(), MAX_FILE as u64);
+        shell.follow_directories(SECTION, &contents, directories, limit, move |_| {
             followed.renew()
         });
     }
 
-    /// Reads the files anew, also those that a directory did not have before.
     fn renew(&self) -> Result<(), String> {
         let loaded = self.files.load().load().map_err(|problems| {
             let texts: Vec<_> = problems.into_iter().map(|problem| problem.text).collect();

@@ -116,6 +116,7 @@ fn directory(path: &Path, endings: &'static [&'static str]) -> Directory {
     Directory {
         path: path.to_owned(),
         endings,
+        names: &[],
         most: FILES,
     }
 }

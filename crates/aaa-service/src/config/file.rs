@@ -19,22 +19,27 @@ pub struct FileContent {
     mode: u32,
 }
 
-/// The files of a directory with one of these endings, by name. Hidden ones are left out: editors keep theirs there.
+/// The files of a directory with one of these endings, or names, by name. Hidden ones are left out: editors keep theirs there.
 ///
 /// # Errors
 /// When the directory cannot be read, or has more than `most` entries.
-pub fn files_in(directory: &Path, endings: &[&str], most: usize) -> io::Result<Vec<PathBuf>> {
+pub fn files_in(
+    directory: &Path,
+    endings: &[&str],
+    names: &[&str],
+    most: usize,
+) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for (count, entry) in std::fs::read_dir(directory)?.enumerate() {
         if count >= most {
             return Err(io::Error::other(format!("more than {most} files")));
         }
         let path = entry?.path();
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let name = path.file_name().and_then(|name| name.to_str());
         let ending = path.extension().and_then(|ending| ending.to_str());
-        if !hidden && ending.is_some_and(|ending| endings.contains(&ending)) {
+        let meant = name.is_some_and(|name| names.contains(&name))
+            || ending.is_some_and(|ending| endings.contains(&ending));
+        if meant && name.is_some_and(|name| !name.starts_with('.')) {
             found.push(path);
         }
     }
@@ -191,12 +196,12 @@ mod tests {
         for name in ["b.yaml", "a.json", ".#a.json", "a.json~", "yaml"] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        let found = files_in(dir.path(), &["json", "yaml"], 5).unwrap();
+        let found = files_in(dir.path(), &["json"], &["b.yaml"], 5).unwrap();
         assert_eq!(
             found,
             ["a.json", "b.yaml"].map(|name| dir.path().join(name))
         );
-        assert!(files_in(dir.path(), &["json"], 4).is_err());
-        assert!(files_in(&dir.path().join("none"), &["json"], 4).is_err());
+        assert!(files_in(dir.path(), &["json"], &[], 4).is_err());
+        assert!(files_in(&dir.path().join("none"), &["json"], &[], 4).is_err());
     }
 }

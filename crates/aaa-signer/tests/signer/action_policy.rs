@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::site::Site;
+use crate::site::{Site, reload_errors};
 
 fn site(policy: &str) -> Site {
     let mut site = Site::new();
@@ -64,4 +64,46 @@ async fn what_is_wrong_with_rules_is_said_at_the_start() {
         .unwrap()
         .remove("actionpolicy_authorizer");
     assert!(site.problems().await.contains("authorizer is actionpolicy"));
+}
+
+#[tokio::test]
+async fn files_are_followed_and_a_broken_change_keeps_the_old_rules() {
+    let mut site = site("allow\tup=bob\tstatus\t*\t*\n");
+    site.config["site"] = json!("followed-policies");
+    let running = site.start().await.unwrap();
+    let errors = async || {
+        let what = "site=\"followed-policies\",what=\"actionpolicy_authorizer\"";
+        reload_errors(&running, what).await
+    };
+    // What the system tells the signer of by and by, a reload without a configuration has it look for.
+    let look = async || running.reload(None).await;
+    let may = async |action: &str| site.sign(&running, action).await.is_ok();
+    assert!(may("status").await && !may("disable").await);
+
+    site.write("policies/puppet.policy", "allow\tops\tdisable\t*\t*\n");
+    look().await;
+    assert!(!may("status").await && !may("disable").await);
+    // Another file, which was not there at the start.
+    site.write("policies/groups", "ops up=bob\n");
+    look().await;
+    assert!(may("disable").await);
+    assert_eq!(errors().await, 0);
+
+    site.write("policies/package.policy", "allow * * * *\n");
+    look().await;
+    assert!(may("disable").await && !may("status").await);
+    assert_eq!(errors().await, 1);
+    std::fs::remove_file(site.path("policies/package.policy")).unwrap();
+    site.write("policies/puppet.policy", "allow\tops\tstatus\t*\t*\n");
+    look().await;
+    assert!(may("status").await && !may("disable").await);
+
+    // Rules that are gone are no rules that refuse everything.
+    for name in ["puppet.policy", "groups"] {
+        std::fs::remove_file(site.path("policies").join(name)).unwrap();
+    }
+    look().await;
+    assert!(may("status").await);
+    assert_eq!(errors().await, 2);
+    running.shutdown().await;
 }

@@ -18,6 +18,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// A directory with the files of a signer in it.
 pub(crate) struct Site {
@@ -168,6 +170,19 @@ pub(crate) fn request(action: &str) -> Vec<u8> {
     })
     .to_string()
     .into_bytes()
+}
+
+/// How many changes of what is labelled so could not be taken.
+pub(crate) async fn reload_errors(running: &Running, labels: &str) -> u64 {
+    let admin = running.admin_addr.unwrap();
+    let mut connection = TcpStream::connect(admin).await.unwrap();
+    let request = b"GET /metrics HTTP/1.0\r\n\r\n";
+    connection.write_all(request).await.unwrap();
+    let mut text = String::new();
+    connection.read_to_string(&mut text).await.unwrap();
+    let name = format!("choria_aaa_reload_errors{{{labels}}} ");
+    let count = text.lines().find_map(|line| line.strip_prefix(&name));
+    count.map_or(0, |count| count.parse().unwrap())
 }
 
 pub(crate) fn lines(path: &Path) -> Vec<Value> {

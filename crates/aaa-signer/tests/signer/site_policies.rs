@@ -2,12 +2,9 @@
 
 use aaa_core::clock::{Clock as _, SystemClock};
 use aaa_service::config::Document;
-use aaa_service::shell::Running;
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
-use crate::site::Site;
+use crate::site::{Site, reload_errors};
 
 const OPEN: &str = "package io.choria.aaasvc\ndefault allow = true\n";
 const FROZEN: &str = "package io.choria.aaasvc\nimport rego.v1\ndefault allow := false\n\
@@ -66,9 +63,13 @@ fn whoever_explains_asks_them_too() {
         let site = site(mode);
         let text = site.config.to_string();
         let document = Document::parse("signer.json", text.as_bytes()).unwrap();
-        let chain = aaa_signer::rules(&document, SystemClock.now());
-        let (_, chain) = chain.map_err(|problems| problems.to_string()).unwrap();
-        let names = chain.authorizers.iter().map(|authorizer| authorizer.name());
+        let site = aaa_signer::rules(&document, SystemClock.now());
+        let site = site.map_err(|problems| problems.to_string()).unwrap();
+        let names = site
+            .chain
+            .authorizers
+            .iter()
+            .map(|authorizer| authorizer.name());
         assert_eq!(names.collect::<Vec<_>>(), asked);
     }
 }
@@ -81,6 +82,10 @@ async fn changes_are_followed_and_broken_ones_keep_the_old_rules() {
     let may = async |action| site.sign(&running, action).await.is_ok();
     // What the system tells the signer of by and by, a reload without a configuration has it look for.
     let look = async || running.reload(None).await;
+    let errors = async || {
+        let what = "site=\"followed\",what=\"opa_authorizer\"";
+        reload_errors(&running, what).await
+    };
     look().await;
     assert!(!may("disable").await);
 
@@ -100,7 +105,7 @@ async fn changes_are_followed_and_broken_ones_keep_the_old_rules() {
     );
     look().await;
     assert!(may("disable").await);
-    assert_eq!(errors(&running).await, 0);
+    assert_eq!(errors().await, 0);
 
     site.write(
         "rego/more.rego",
@@ -108,7 +113,7 @@ async fn changes_are_followed_and_broken_ones_keep_the_old_rules() {
     );
     look().await;
     assert!(may("disable").await && !may("status").await);
-    assert_eq!(errors(&running).await, 1);
+    assert_eq!(errors().await, 1);
     std::fs::remove_file(site.path("rego/more.rego")).unwrap();
     look().await;
     assert!(may("disable").await);
@@ -117,22 +122,8 @@ async fn changes_are_followed_and_broken_ones_keep_the_old_rules() {
     std::fs::remove_file(site.path("rego/freeze.rego")).unwrap();
     look().await;
     assert!(!may("status").await);
-    assert_eq!(errors(&running).await, 2);
+    assert_eq!(errors().await, 2);
     running.shutdown().await;
-}
-
-/// How many changes could not be taken.
-async fn errors(running: &Running) -> u64 {
-    let mut connection = TcpStream::connect(running.admin_addr.unwrap())
-        .await
-        .unwrap();
-    let request = b"GET /metrics HTTP/1.0\r\n\r\n";
-    connection.write_all(request).await.unwrap();
-    let mut text = String::new();
-    connection.read_to_string(&mut text).await.unwrap();
-    let name = "choria_aaa_reload_errors{site=\"followed\",what=\"opa_authorizer\"} ";
-    let count = text.lines().find_map(|line| line.strip_prefix(name));
-    count.map_or(0, |count| count.parse().unwrap())
 }
 
 #[tokio::test]
