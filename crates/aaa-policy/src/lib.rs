@@ -57,6 +57,17 @@ pub struct Look<'a> {
     pub found: &'a dyn fmt::Display,
 }
 
+/// A line of a program that decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Its program and number: `freeze.rego:4`.
+    pub name: String,
+    /// What stands there.
+    pub text: String,
+    /// Whether it ran.
+    pub ran: bool,
+}
+
 /// One way to decide. Signers ask [`Authorizer::explain`]; kinds of authorizers implement [`Authorizer::authorize`].
 pub trait Authorizer: Send + Sync {
     /// The name in configuration, records and metrics.
@@ -76,5 +87,11 @@ pub trait Authorizer: Send + Sync {
     /// The decision alone.
     fn decide(&self, question: &Question<'_>) -> Decision {
         self.explain(question, &mut |_| {})
+    }
+
+    /// Where programs decide: the lines of those that are asked, and which of them run for the answer. They run once more for
+    /// this. None where rules decide, which [`Authorizer::explain`] shows.
+    fn lines(&self, _: &Question<'_>) -> Vec<Line> {
+        Vec::new()
     }
 }

@@ -7,7 +7,7 @@ use aaa_core::decision::Decision;
 use aaa_policy::actionpolicy::MAX_FILE;
 use aaa_policy::rego::Limits;
 use aaa_policy::rego::site::{SitePolicies, Sources};
-use aaa_policy::{Authorizer, Look, Question};
+use aaa_policy::{Authorizer, Line, Look, Question};
 use aaa_service::config::{Document, FileContent, Kind, Setting};
 use aaa_service::shell::{Directory, Shell};
 use arc_swap::ArcSwap;
@@ -256,5 +256,9 @@ impl Authorizer for Followed {
 
     fn authorize(&self, question: &Question<'_>, seen: &mut dyn FnMut(&Look<'_>)) -> Decision {
         self.policies.load().authorize(question, seen)
+    }
+
+    fn lines(&self, question: &Question<'_>) -> Vec<Line> {
+        self.policies.load().lines(question)
     }
 }

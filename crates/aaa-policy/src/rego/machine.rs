@@ -1,6 +1,6 @@
 //! A compiled policy, and the engines that evaluate it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use super::inspect::{Inspection, inspect};
 use super::lane::{Lane, Stopped, here};
 use super::shape::Shape;
 use super::source;
+use crate::Line;
 use crate::Question;
 
 /// The rule that decides, as the engine knows it.
@@ -142,6 +143,32 @@ impl Policy {
                 Stopped::Broken => "the policy engine failed on it".to_owned(),
             })
         })
+    }
+
+    /// The lines that can run, and whether they do for this; `name` is what the policy is called.
+    pub(super) fn lines(&self, name: &str, given: Given, lane: &Lane) -> Vec<Line> {
+        let mut machine = self.machine();
+        machine.engine.set_enable_coverage(true);
+        let report = lane.run(given.limit * PATIENCE, move || {
+            machine.evaluate(&given);
+            machine.engine.get_coverage_report()
+        });
+        let Ok(Ok(report)) = report else {
+            return Vec::new();
+        };
+        let mut lines = BTreeMap::new();
+        for file in report.files {
+            let text: Vec<&str> = file.code.lines().collect();
+            let ran = file.covered.iter().map(|number| (number, true));
+            for (number, ran) in file.not_covered.iter().map(|n| (n, false)).chain(ran) {
+                let place = usize::try_from(*number).unwrap_or_default();
+                let text = text.get(place.wrapping_sub(1)).unwrap_or(&"");
+                let name = format!("{name}:{number}");
+                let text = text.trim().to_owned();
+                lines.insert(*number, Line { name, text, ran });
+            }
+        }
+        lines.into_values().collect()
     }
 
     fn evaluate_here(&self, given: &Given) -> Result<Verdict, Stopped> {

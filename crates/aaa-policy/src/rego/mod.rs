@@ -12,7 +12,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use regorus::Value;
 
-use crate::{Authorizer, Look, Question};
+use crate::{Authorizer, Line, Look, Question};
 
 mod builtins;
 mod error;
@@ -139,6 +139,20 @@ impl Authorizer for Opa {
         match compiled.as_ref() {
             Ok(policy) => self.ask(policy, question),
             Err(error) => failed(error.clone()),
+        }
+    }
+
+    fn lines(&self, question: &Question<'_>) -> Vec<Line> {
+        let text = question.claims.opa_policy.as_str();
+        if text.is_empty() || text.len() > self.limits.policy_bytes {
+            return Vec::new();
+        }
+        match self.policy(text).as_deref() {
+            Ok(Ok(policy)) => {
+                let given = Given::new(question, self.limits.time);
+                policy.lines(source::NAME, given, &self.lane)
+            }
+            Ok(Err(_)) | Err(_) => Vec::new(),
         }
     }
 }

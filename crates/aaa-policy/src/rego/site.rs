@@ -17,7 +17,7 @@ use super::lane::Lane;
 use super::machine::{Given, Policy, Verdict};
 use super::{Limits, compile_with, filters, not_compiled};
 use crate::actionpolicy::data_file;
-use crate::{Authorizer, Look, Question};
+use crate::{Authorizer, Line, Look, Question};
 
 /// The most that the data documents may have together, in bytes.
 pub const MOST_DATA: usize = 8 << 20;
@@ -224,5 +224,17 @@ impl Authorizer for SitePolicies {
             }
         }
         Decision::allow(self.rule.clone())
+    }
+
+    fn lines(&self, question: &Question<'_>) -> Vec<Line> {
+        let given = Given::new(question, self.limits.time);
+        let mut lines = Vec::new();
+        for Named { name, policy } in &self.policies {
+            lines.extend(policy.lines(name, given.clone(), &self.lane));
+            if policy.evaluate(given.clone(), &self.lane) != Verdict::Allow {
+                break;
+            }
+        }
+        lines
     }
 }

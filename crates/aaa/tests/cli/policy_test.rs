@@ -74,7 +74,7 @@ fn a_case_that_is_decided_otherwise_is_shown_with_its_road() {
          \u{20}          ├ puppet.policy:4           deny * enable                        no: action disable\n\
          \u{20}          └ default of puppet.policy  deny  ← decided here\n\
          2 cases, 1 not as expected\n\
-         1 of 3 rules decided a case; never:\n\
+         1 of 3 rules and lines decided a case; never:\n\
          \u{20} actionpolicy puppet.policy:3  allow ops disable country=mt apache  (site/policies)\n\
          \u{20} actionpolicy puppet.policy:4  deny * enable  (site/policies)\n"
     );
@@ -181,21 +181,24 @@ fn rules_are_those_of_the_token_where_none_are_named() {
     let home = Home::new();
     home.write(
         "list.rego",
-        "package io.choria.aaasvc\ndefault allow = false\nallow { input.action == \"status\" }",
+        "package io.choria.aaasvc\ndefault allow = false\nallow { input.action == \"status\" }\n\
+         allow { input.agent == \"package\"\n  input.action == \"install\" }",
     );
     home.write(
         "tokens_test.yaml",
-        "callers:\n  up=bob: {agents: [puppet.status, puppet.enable]}\n  up=eve: {opa_policy_file: list.rego}\n\
+        "callers:\n  up=bob: {agents: [puppet.status, puppet.enable]}\n  up=ann: {opa_policy_file: list.rego}\n  up=eve: {opa_policy_file: list.rego}\n\
          cases:\n\
-         - {caller: [up=bob, up=eve], agent: puppet, action: status, expect: allow}\n\
+         - {caller: [up=bob, up=ann], agent: puppet, action: status, expect: allow}\n\
          - {caller: [up=bob, up=eve, up=nobody], agent: puppet, action: disable, expect: deny}\n",
     );
     let run = home.aaa(&["policy", "test"]).ends(0);
+    // A policy that two have is one policy, and a line that runs for either has run.
     assert!(
         run.stdout.ends_with(
             "5 cases, all as expected\n\
-             1 of 2 rules decided a case; never:\n\
-             \u{20} actionlist puppet.enable  (up=bob in tokens_test.yaml)\n"
+             5 of 7 rules and lines decided a case; never:\n\
+             \u{20} actionlist puppet.enable  (up=bob in tokens_test.yaml)\n\
+             \u{20} opa opa_policy:5  input.action == \"install\" }  (up=ann in tokens_test.yaml)\n"
         ),
         "{}",
         run.stdout

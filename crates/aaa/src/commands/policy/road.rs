@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use aaa_core::claims::ClientClaims;
 use aaa_core::decision::Decision;
 use aaa_core::request::Request;
-use aaa_policy::Look;
 use aaa_policy::chain::{Asked, Seen};
+use aaa_policy::{Look, Question};
 use aaa_signer::Site;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -132,6 +132,17 @@ impl Road {
         }
         let steps = self.steps.iter();
         steps.map(|step| (step.by, &step.decision)).collect()
+    }
+
+    /// What was asked at a step.
+    pub(super) fn question<'a>(&'a self, step: &'a Step, claims: &'a ClientClaims) -> Question<'a> {
+        Question {
+            request: &self.request,
+            action: &step.action,
+            claims,
+            site: &self.site,
+            now: self.now,
+        }
     }
 
     /// For programs.

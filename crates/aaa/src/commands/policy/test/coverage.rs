@@ -1,25 +1,32 @@
-//! Which rules decided a case, and which never did.
+//! Which rules decided a case and which lines of Rego ran for one, and which never did.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use aaa_core::claims::ClientClaims;
+use aaa_signer::Site;
 
 use super::suite::Rules;
-use crate::commands::policy::road::Road;
+use crate::commands::policy::road::{Looked, Road};
 
-/// Authorizers whose rules are known before they are looked at.
+/// Authorizers whose rules are known before they are looked at, or are in the token.
 const ACTION_POLICY: &str = "actionpolicy";
 const ACTION_LIST: &str = "actionlist";
+const OPA: &str = "opa";
 
-/// The rules of all suites, in the order in which they became known.
+/// The rules and lines of all suites, in the order in which they became known.
 #[derive(Default)]
 pub(super) struct Coverage {
     pub(super) rules: Vec<Covered>,
-    places: HashMap<(String, &'static str, String), usize>,
+    places: HashMap<Key, usize>,
+    /// Whose token a policy was seen in first. It is one policy, whoever has it.
+    policies: HashMap<String, String>,
 }
 
-/// A rule, and whether a case was decided by it.
+/// Where a rule belongs, whose it is, and its name.
+type Key = (String, &'static str, String);
+
+/// A rule, or a line of a policy in Rego, and whether a case was decided by it.
 pub(super) struct Covered {
     /// Where it belongs: the rules of a site, or a caller's token.
     pub(super) of: String,
@@ -29,6 +36,7 @@ pub(super) struct Covered {
     pub(super) rule: String,
     /// How it reads; empty where the name says it all.
     pub(super) text: String,
+    /// Whether it decided; of a line, whether it ran.
     pub(super) decided: bool,
 }
 
@@ -37,53 +45,71 @@ impl Coverage {
     pub(super) fn know(&mut self, rules: &Rules) {
         let policy = rules.action_policy.iter();
         for rule in policy.flat_map(|policy| policy.rules()) {
-            self.rule(&rules.name, ACTION_POLICY, &rule.name, &rule.to_string());
+            let text = rule.to_string();
+            self.rule(&rules.name, ACTION_POLICY, &rule.name, &text, false);
         }
     }
 
-    /// What decided a case.
+    /// What decided a case, at whom it was asked.
     pub(super) fn saw(
         &mut self,
-        rules: Option<&Rules>,
+        of_site: Option<&str>,
         suite: &Path,
+        asked: &Site,
         claims: &ClientClaims,
         road: &Road,
     ) {
-        let token = format!("{} in {}", claims.callerid, suite.display());
         for step in &road.steps {
-            let of = match rules {
-                Some(rules) if step.by != ACTION_LIST => &rules.name,
-                _ => &token,
+            let token = format!("{} in {}", claims.callerid, suite.display());
+            let of = match (step.by, of_site) {
+                (OPA, _) => {
+                    let policy = self.policies.entry(claims.opa_policy.clone());
+                    policy.or_insert(token).clone()
+                }
+                (ACTION_LIST, _) | (_, None) => token,
+                (_, Some(name)) => name.to_owned(),
             };
             if step.by == ACTION_LIST {
                 for entry in &claims.agents {
-                    self.rule(of, step.by, entry, "");
+                    self.rule(&of, step.by, entry, "", false);
                 }
             }
-            for looked in &step.rules {
+            for Looked {
+                rule,
+                text,
+                decided,
+                ..
+            } in &step.rules
+            {
                 // What Action Policy shows beside its rules is its default.
-                if step.by != ACTION_POLICY {
-                    self.rule(of, step.by, &looked.rule, &looked.text);
+                let key = (of.clone(), step.by, rule.clone());
+                if step.by != ACTION_POLICY || self.places.contains_key(&key) {
+                    self.rule(&of, step.by, rule, text, *decided);
                 }
-                let key = (of.clone(), step.by, looked.rule.clone());
-                let place = self.places.get(&key).filter(|_| looked.decided);
-                if let Some(covered) = place.and_then(|place| self.rules.get_mut(*place)) {
-                    covered.decided = true;
+            }
+            let mut authorizers = asked.chain.authorizers.iter();
+            if let Some(authorizer) = authorizers.find(|one| one.name() == step.by) {
+                for line in authorizer.lines(&road.question(step, claims)) {
+                    self.rule(&of, step.by, &line.name, &line.text, line.ran);
                 }
             }
         }
     }
 
-    fn rule(&mut self, of: &str, by: &'static str, rule: &str, text: &str) {
-        let key = (of.to_owned(), by, rule.to_owned());
+    /// Makes a rule known, or what is known of it more.
+    fn rule(&mut self, of: &str, by: &'static str, rule: &str, text: &str, decided: bool) {
         let next = self.rules.len();
-        if *self.places.entry(key).or_insert(next) == next {
+        let key = (of.to_owned(), by, rule.to_owned());
+        let place = *self.places.entry(key).or_insert(next);
+        if let Some(known) = self.rules.get_mut(place) {
+            known.decided |= decided;
+        } else {
             self.rules.push(Covered {
                 of: of.to_owned(),
                 by,
                 rule: rule.to_owned(),
                 text: text.to_owned(),
-                decided: false,
+                decided,
             });
         }
     }

@@ -46,7 +46,10 @@ fn never(coverage: &Coverage, text: &mut String) {
         return;
     }
     let end = if decided < known { "; never:" } else { "" };
-    let _infallible = writeln!(text, "{decided} of {known} rules decided a case{end}");
+    let _infallible = writeln!(
+        text,
+        "{decided} of {known} rules and lines decided a case{end}"
+    );
     for Covered {
         of,
         by,

@@ -80,7 +80,8 @@ fn decide(case: Case, path: &Path, rules: Option<&Rules>, coverage: &mut Coverag
         }
     };
     let road = Road::of(site, &claims, request, at);
-    coverage.saw(rules, path, &claims, &road);
+    let of_site = rules.map(|rules| rules.name.as_str());
+    coverage.saw(of_site, path, site, &claims, &road);
     Outcome {
         line,
         name,
