@@ -73,10 +73,10 @@ class Packages(unittest.TestCase):
     def test_both_packages_hold_the_same(self):
         deb = run("dpkg-deb", "--contents", *self.host.glob("1.0.0/*.deb"))
         deb = {line.split(" -> ")[0].split(" .")[-1] for line in deb.splitlines() if not line.startswith("d")}
-        rpm = {line for line in run("rpm", "-qpl", *self.host.glob("1.0.0/*.rpm")).splitlines() if line.startswith("/")}
+        rpm = run("rpm", "--query", "--queryformat", "[%{FILEMODES:perms} %{FILENAMES}\n]", "--package", *self.host.glob("1.0.0/*.rpm"))
+        rpm = {line.split(" ")[1] for line in rpm.splitlines() if not line.startswith("d")}
         rpm = {path.replace("/usr/lib/systemd/system/", "/lib/systemd/system/").replace("/zsh/site-functions", "/zsh/vendor-completions") for path in rpm}
-        self.assertEqual(deb - rpm, {"/usr/share/lintian/overrides/choria-aaa"})
-        self.assertEqual(rpm - deb, {"/etc/aaa/login", "/etc/aaa/signer", "/usr/share/doc/choria-aaa"})
+        self.assertEqual(deb ^ rpm, {"/usr/share/lintian/overrides/choria-aaa"})
         for path in ("/usr/bin/choria-login", "/usr/share/man/man8/aaa-signer.8.gz", "/usr/share/bash-completion/completions/aaa"):
             self.assertIn(path, deb)
 
@@ -171,6 +171,8 @@ TEXT
         )
         for name in SERVICES:
             machine.run("aaa", "config", "check", f"/etc/aaa/{name}/config.json")
+            said = machine.run("aaa", "doctor", "--offline", f"/etc/aaa/{name}/config.json")
+            self.assertNotIn("everybody", said)
             group = machine.run("stat", "--format=%G", f"/etc/aaa/{name}/{name}.seed")
             self.assertEqual(group, f"aaa-{name}\n")
 
