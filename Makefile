@@ -46,8 +46,8 @@ book: ## Makes a book of the manual, in target/book; its commands and links are 
 	@mdbook --version >/dev/null 2>&1 || $(CARGO) install --locked mdbook
 	mdbook build docs
 
-bench: tools ## Measures the services and prints the tables of docs/benchmarks.md
-	tests/load/bench.sh
+bench: tools test-tools ## Measures the services and prints the tables of docs/benchmarks.md
+	eval "$$(GO=$(GO) tests/tools.sh $(TARGET)/tools)" && tests/load/bench.sh
 	$(CARGO) bench --quiet --package aaa-login --bench okta
 
 lint: fmt deny ## Formatting, lints, and the dependency policy

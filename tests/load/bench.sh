@@ -109,6 +109,13 @@ sign() {
     [[ $process != "$ours" ]] || signed=$((signed + $(field count)))
 }
 
+# over_network LABEL PID SECONDS: the same, over the Choria network.
+over_network() {
+    measure sign --label "$1" --pid "$2" --duration "$3s" --front network --url "tls://$BROKER" --broker-token "$BROKER_TOKEN" \
+        --ca "$CA" --version "$VERSION" --token-file "$TOKEN" --seed-file "$SEED" --trust "$TRUST" --connections 4 --in-flight 16
+    : >"$AUDIT"
+}
+
 # ours_and_reference VERSION: both in turns.
 ours_and_reference() {
     scenario "$1"
@@ -172,6 +179,34 @@ while ((signed < soak)); do
     memory
 done
 stop "$ours"
+
+nats=${AAA_NATS_SERVER:-$(command -v nats-server || true)}
+if [[ -z $nats ]]; then
+    say "the Choria network: not run, needs nats-server (make test-tools)"
+else
+    say "the Choria network"
+    "$nats" --config "$work/site/nats.conf" --log "$work/nats.log" &
+    running+=($!)
+    broker=$!
+    until grep -qs 'Server is ready' "$work/nats.log"; do sleep 0.1; done
+    start network start-network 1
+    ours=$pid
+    for ((round = 0; round < rounds; round++)); do
+        sign network-rest "$ours" --connections 64 --duration "${seconds}s"
+        over_network network "$ours" "$seconds"
+    done
+    stop "$ours"
+    # A call goes to any signer of the queue group, so each has the broker to itself.
+    if [[ -n ${AAASVC_BIN:-} ]]; then
+        start_reference network-reference
+        theirs=$pid
+        for ((round = 0; round < rounds; round++)); do
+            over_network network-reference "$theirs" "$reference_seconds"
+        done
+        stop "$theirs"
+    fi
+    kill "$broker"
+fi
 
 say "v1"
 measure bare --duration "$bare"

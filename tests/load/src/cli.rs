@@ -95,6 +95,8 @@ pub(crate) enum Front {
     Stream,
     /// `SignerService.Sign`
     Grpc,
+    /// A call on the Choria network, in version 2
+    Network,
 }
 
 /// The protocol of the requests.
@@ -137,9 +139,12 @@ pub(crate) struct SignOptions {
     /// The way in
     #[arg(long, value_enum, default_value = "rest")]
     pub(crate) front: Front,
-    /// Requests that a connection of gRPC has in flight
+    /// Requests that a connection of gRPC, or to the broker, has in flight
     #[arg(long, default_value_t = 16)]
     pub(crate) in_flight: usize,
+    /// What the broker wants to see (with --front network, whose URL is tls://host:port)
+    #[arg(long)]
+    pub(crate) broker_token: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: Output,
 }

@@ -23,6 +23,7 @@ mod failure;
 mod frames;
 mod grpc;
 mod login;
+mod network;
 mod outcome;
 mod plan;
 mod process;

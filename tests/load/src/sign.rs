@@ -16,7 +16,6 @@ use crate::answer::has_member;
 use crate::cli::{self, Extent, Front, SignOptions};
 use crate::connect::{Endpoint, Protocol};
 use crate::failure::{Failure, read, read_text};
-use crate::grpc;
 use crate::outcome::{self, Load, Outcome};
 use crate::plan::Plan;
 use crate::process::CpuUse;
@@ -24,6 +23,7 @@ use crate::requests::{Series, Subject};
 use crate::rest::{Connection, Source, head, refusal};
 use crate::stats::{Tally, float};
 use crate::verify::{self, EVERY, Sample};
+use crate::{grpc, network};
 
 /// Requests prepared for each second of a run whose length is given in time: more than can be signed.
 const PREPARED: u64 = 25_000;
@@ -31,23 +31,22 @@ const PREPARED: u64 = 25_000;
 /// `aaa-load sign`.
 pub(crate) fn run(options: &SignOptions) -> Result<(), Failure> {
     let caller = Arc::new(Caller::new(&options.caller, prepared(&options.extent))?);
-    let protocol = match options.front {
-        Front::Rest => Protocol::Http1,
-        Front::Stream | Front::Grpc => Protocol::Http2,
-    };
-    let endpoint = Endpoint::new(&options.target, protocol)?;
+    let endpoint = |protocol| Endpoint::new(&options.target, protocol);
     let used = CpuUse::now(options.output.pid)?;
     let runtime = runtime(options.extent.threads)?;
     let done = runtime.block_on(async {
         match options.front {
-            Front::Rest => rest(&endpoint, &caller, &options.extent).await,
-            Front::Stream => grpc::stream(&endpoint, &caller, options).await,
-            Front::Grpc => grpc::unary(&endpoint, &caller, options).await,
+            Front::Rest => rest(&endpoint(Protocol::Http1)?, &caller, &options.extent).await,
+            Front::Stream => grpc::stream(&endpoint(Protocol::Http2)?, &caller, options).await,
+            Front::Grpc => grpc::unary(&endpoint(Protocol::Http2)?, &caller, options).await,
+            Front::Network => network::run(&caller, options).await,
         }
     })?;
     let in_flight = match options.front {
         Front::Rest => options.extent.connections,
-        Front::Stream | Front::Grpc => options.extent.connections * options.in_flight,
+        Front::Stream | Front::Grpc | Front::Network => {
+            options.extent.connections * options.in_flight
+        }
     };
     let front = format!("{:?}", options.front).to_lowercase();
     let version = format!("{:?}", options.caller.version).to_lowercase();

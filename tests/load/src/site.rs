@@ -82,13 +82,19 @@ pub(crate) fn make(dir: &Path, many: u64, cost: u32) -> Result<(), Failure> {
         Scenario::new("v1", Version::V1, "users.json"),
         Scenario::new("v1-reference", Version::V1, "users.json"),
         Scenario::new("users", Version::V2, "many-users.json"),
+        Scenario::new("network", Version::V2, "users.json").on_the_network(),
+        Scenario::new("network-reference", Version::V2, "users.json").on_the_network(),
     ];
-    let mut ports = free_ports(scenarios.len() * 2)?.into_iter();
+    let mut ports = free_ports(scenarios.len() * 2 + 1)?.into_iter();
+    let Some(broker) = ports.next() else {
+        return Err(Failure::new("no free ports"));
+    };
+    write(&dir.join("nats.conf"), keys.broker(broker)?)?;
     for scenario in scenarios {
         let (Some(port), Some(admin)) = (ports.next(), ports.next()) else {
             return Err(Failure::new("no free ports"));
         };
-        scenario.write(dir, &keys, port, admin)?;
+        scenario.write(dir, &keys, port, admin, broker)?;
     }
     Ok(())
 }

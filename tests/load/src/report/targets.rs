@@ -155,6 +155,18 @@ fn rows(results: &Results, users: u64) -> Vec<Row> {
             " %",
         ),
         Row::new(
+            "signing over the Choria network, of the HTTP rate",
+            Target::AtLeast(40.0),
+            part(results, "network", "network-rest").map(|part| part * 100.0),
+            " %",
+        ),
+        Row::new(
+            "the same, times the reference",
+            Target::AtLeast(10.0),
+            part(results, "network", "network-reference"),
+            " ×",
+        ),
+        Row::new(
             "logins, of cores ÷ time of a hash",
             Target::AtLeast(95.0),
             login_share(results),
@@ -179,6 +191,11 @@ fn rows(results: &Results, users: u64) -> Vec<Row> {
         ),
         Row::new("start to ready", Target::Under(150.0), starts, " ms"),
     ]
+}
+
+/// One rate as a part of another.
+fn part(results: &Results, one: &str, other: &str) -> Option<f64> {
+    Some(results.rate(one)? / results.rate(other)?)
 }
 
 fn rsa_share(results: &Results) -> Option<f64> {

@@ -16,6 +16,7 @@ pub(super) struct Scenario {
     name: &'static str,
     version: Version,
     users: &'static str,
+    on_the_network: bool,
 }
 
 impl Scenario {
@@ -24,6 +25,15 @@ impl Scenario {
             name,
             version,
             users,
+            on_the_network: false,
+        }
+    }
+
+    /// The same, on the Choria network too.
+    pub(super) const fn on_the_network(self) -> Self {
+        Self {
+            on_the_network: true,
+            ..self
         }
     }
 
@@ -34,11 +44,12 @@ impl Scenario {
         keys: &Keys,
         port: u16,
         admin: u16,
+        broker: u16,
     ) -> Result<(), Failure> {
         let dir = site.join(self.name);
         fs::create_dir_all(&dir).map_err(|error| Failure::while_doing(dir.display(), error))?;
         let choria = dir.join("choria.conf");
-        write(&choria, self.choria_config(keys))?;
+        write(&choria, self.choria_config(keys, broker))?;
         let audit = dir.join("audit.log");
         let document = json!({
             "choria_config": choria,
@@ -62,11 +73,27 @@ impl Scenario {
         let config = dir.join("config.json");
         write_json(&config, &document)?;
         keys.client(&dir, self.version)?;
-        write(&dir.join("env"), self.env(keys, &dir, port, admin))
+        let env = self.env(keys, &dir, port, admin);
+        let token = quoted(&keys.server_token);
+        write(
+            &dir.join("env"),
+            format!("{env}BROKER=localhost:{broker}\nBROKER_TOKEN={token}\n"),
+        )
     }
 
     /// The Choria configuration: in v1 it names what signs.
-    fn choria_config(&self, keys: &Keys) -> String {
+    fn choria_config(&self, keys: &Keys, broker: u16) -> String {
+        if self.on_the_network {
+            let (seed, token, ca) = (&keys.server_seed, &keys.server_token, &keys.ca);
+            return format!(
+                "identity = aaa.example.net\ncollectives = choria\nmain_collective = choria\n\
+                 plugin.choria.middleware_hosts = localhost:{broker}\nplugin.security.provider = choria\n\
+                 plugin.security.choria.seed_file = {}\nplugin.security.choria.token_file = {}\nplugin.security.choria.ca = {}\n",
+                seed.display(),
+                token.display(),
+                ca.display(),
+            );
+        }
         let lines: &[(&str, &PathBuf)] = match self.version {
             Version::V1 => &[
                 (
@@ -119,6 +146,7 @@ impl Scenario {
                 "signing_certificate": keys.issuer_public,
                 "signing_token": keys.delegator_token,
                 "signing_seed": keys.delegator_seed,
+                "choria_service": self.on_the_network,
             }),
         }
     }

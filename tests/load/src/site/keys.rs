@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aaa_core::claims::ClientPermissions;
+use aaa_core::claims::{ClientPermissions, ServerPermissions};
 use aaa_core::clock::{Clock as _, SystemClock};
 use aaa_core::key::{Ed25519Key, SigningKey};
-use aaa_core::token::{ChainIssuer, Grant, Minter};
+use aaa_core::token::{ChainIssuer, Grant, Minter, ServerGrant};
 use jiff::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -38,6 +38,9 @@ pub(super) struct Keys {
     pub(super) chain_token: PathBuf,
     pub(super) delegator_seed: PathBuf,
     pub(super) delegator_token: PathBuf,
+    /// Who services are on the network.
+    pub(super) server_seed: PathBuf,
+    pub(super) server_token: PathBuf,
     rsa: Minter,
     chain: Minter,
 }
@@ -72,7 +75,28 @@ impl Keys {
         };
         let token = service_token(&organization, &delegator, permissions, now)?;
         write(&delegator_token, token)?;
+
+        let (server, server_seed) = seed(dir, "server")?;
+        let server_token = dir.join("server.jwt");
+        let grant = ServerGrant {
+            identity: "aaa.example.net".to_owned(),
+            collectives: vec!["choria".to_owned()],
+            organization: "choria".to_owned(),
+            permissions: ServerPermissions {
+                service_host: true,
+                ..ServerPermissions::default()
+            },
+            pub_subjects: Vec::new(),
+            public_key: server.public(),
+            validity: SERVICE,
+        };
+        let token = organization
+            .server(grant, now)
+            .map_err(|error| failed(&error))?;
+        write(&server_token, token)?;
         Ok(Self {
+            server_seed,
+            server_token,
             tls: ca.issue(dir, "localhost", KeyPair::generate())?,
             privileged: ca.issue(dir, PRIVILEGED, rsa_key())?,
             ca: ca.file,
@@ -86,6 +110,16 @@ impl Keys {
             rsa,
             chain: Minter::chain(chain),
         })
+    }
+
+    /// The configuration of a broker: a server of NATS that lets in who has the services' token.
+    pub(super) fn broker(&self, port: u16) -> Result<String, Failure> {
+        let token = crate::failure::read_text(&self.server_token)?;
+        let (certificate, key) = (self.tls.certificate.display(), self.tls.key.display());
+        Ok(format!(
+            "listen: \"127.0.0.1:{port}\"\nmax_payload: 8MB\ntls {{ cert_file: \"{certificate}\", key_file: \"{key}\" }}\n\
+             authorization {{ token: \"{token}\" }}\n"
+        ))
     }
 
     /// Makes the files of a client, as a login would: its seed, and a token that is bound to it.
