@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use aaa_core::network::Bearer;
 use aaa_core::secret::Secret;
-use async_nats::{Auth, Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{Auth, Client, ConnectOptions, Event, ServerAddr, jetstream};
 
 /// The longest pause between two attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// A connection as configured.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Connection {
     /// Where servers are: `nats://host:port`, at least one.
     pub servers: Vec<String>,
@@ -23,6 +23,10 @@ pub struct Connection {
     pub name: String,
     /// Hears whether there is a connection.
     pub on_state: Option<OnState>,
+    /// What subjects for answers begin with, where it is not `_INBOX`.
+    pub inbox: Option<String>,
+    /// What subjects of JetStream begin with, where it is not `$JS.API`.
+    pub api: Option<String>,
 }
 
 /// Hears whether there is a connection.
@@ -91,8 +95,19 @@ impl Connection {
             .map_err(|error| error.to_string())
     }
 
+    /// JetStream of those servers.
+    pub fn jetstream(&self, client: Client) -> jetstream::Context {
+        match &self.api {
+            None => jetstream::new(client),
+            Some(prefix) => jetstream::with_prefix(client, prefix),
+        }
+    }
+
     fn options(&self) -> Result<ConnectOptions, String> {
-        let options = base(&self.login)?.name(&self.name);
+        let mut options = base(&self.login)?.name(&self.name);
+        if let Some(inbox) = &self.inbox {
+            options = options.custom_inbox_prefix(inbox);
+        }
         Ok(match &self.tls {
             Tls::Usual => options,
             Tls::Given(config) => options.require_tls(true).tls_client_config(*config.clone()),

@@ -11,6 +11,7 @@ use aaa_audit::log::LogSink;
 use aaa_audit::nats::Connection;
 use aaa_audit::stream::{Health, StreamSink};
 use aaa_audit::{Auditor, Delivery, Scribe, Sink, Trail};
+use jiff::Timestamp;
 
 use crate::config::{Document, Kind, Section, Setting};
 use crate::readiness::ReadyHandle;
@@ -39,11 +40,11 @@ pub enum Kept {
 impl Kept {
     /// Where a configuration keeps its records: in the stream, if it has one. `None` when nowhere that can be read, or when something
     /// is wrong, which the document knows then.
-    pub fn find(document: &Document) -> Option<Self> {
+    pub fn find(document: &Document, now: Timestamp) -> Option<Self> {
         let top = document.top();
         for key in ["jetstream_auditor", "natsstream_auditor"] {
             if let Some(section) = document.section(key, JETSTREAM_AUDITOR) {
-                return stream::kept(&section);
+                return stream::kept(&section, document, now);
             }
         }
         let section = top.section("logfile_auditor", LOGFILE_AUDITOR)?;
@@ -122,6 +123,10 @@ pub static LOGFILE_AUDITOR: &[Setting] = &[
 
 /// What auditors are told beside their settings.
 pub(crate) struct Given<'a> {
+    /// The configuration.
+    pub(crate) document: &'a Document,
+    /// What time it is.
+    pub(crate) now: Timestamp,
     /// The name of the site.
     pub(crate) site: &'a str,
     /// Whether the configuration is only checked: then no file is made, as one made by whoever checks might not be the service's to
@@ -141,7 +146,8 @@ pub(crate) struct Made {
 }
 
 /// The trail that the configuration asks for. What is wrong goes to the document; the trail is not to be used then.
-pub(crate) fn trail(document: &Document, given: &Given<'_>) -> Made {
+pub(crate) fn trail(given: &Given<'_>) -> Made {
+    let document = given.document;
     let top = document.top();
     let (mut auditors, mut starts, mut probes) = (Vec::new(), Vec::new(), Vec::new());
     for name in top.list("auditors") {
@@ -150,14 +156,14 @@ pub(crate) fn trail(document: &Document, given: &Given<'_>) -> Made {
                 auditors.extend(logfile(document, &top, given.checking));
                 None
             }
-            "jetstream" => jetstream(document, "jetstream_auditor", given),
+            "jetstream" => jetstream("jetstream_auditor", given),
             "natsstream" => {
                 top.warn(
                     "auditors",
                     "natsstream: NATS Streaming no longer exists; natsstream_auditor is read as jetstream_auditor, and servers must \
                      be NATS with JetStream",
                 );
-                jetstream(document, "natsstream_auditor", given)
+                jetstream("natsstream_auditor", given)
             }
             _ => {
                 top.problem("auditors", "unknown; choose from logfile, jetstream");
@@ -215,7 +221,8 @@ impl Start {
     }
 }
 
-fn jetstream(document: &Document, key: &str, given: &Given<'_>) -> Option<(Auditor, Next)> {
+fn jetstream(key: &str, given: &Given<'_>) -> Option<(Auditor, Next)> {
+    let document = given.document;
     let Some(section) = document.section(key, JETSTREAM_AUDITOR) else {
         let text = "missing; auditors names it, and these are its settings";
         document.top().problem(key, text);

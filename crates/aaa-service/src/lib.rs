@@ -14,6 +14,7 @@
 )]
 
 pub mod audit;
+pub mod choria;
 pub mod config;
 
 mod admin;

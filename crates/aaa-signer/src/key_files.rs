@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-use crate::choria::get;
 use crate::keys::Keys;
+use aaa_service::choria::get;
 
 /// The files that a signer's keys are in. Which are there was settled when the configuration was read.
 #[derive(Debug, Clone, Default)]

@@ -13,7 +13,6 @@
 )]
 
 pub mod action_policy;
-pub mod choria;
 mod expiry;
 pub mod key_files;
 pub mod keys;

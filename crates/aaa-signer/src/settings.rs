@@ -8,9 +8,7 @@ use aaa_core::request::TimeLimits;
 use aaa_core::token::Rules;
 use aaa_policy::guards::Guards;
 use aaa_policy::task_rules::TaskRules;
-use aaa_service::config::{
-    Described, Document, FileContent, Kind, MAX_FILE_BYTES, Section, Setting,
-};
+use aaa_service::config::{Described, Document, Kind, Section, Setting};
 use jiff::Timestamp;
 
 use crate::action_policy::{ACTIONPOLICY_AUTHORIZER, Configured};
@@ -148,7 +146,7 @@ impl Settings {
             );
             return None;
         };
-        let choria = choria_config(document);
+        let choria = aaa_service::choria::config(document);
         let network = section
             .boolean("choria_service")
             .then(|| network::Settings::read(document, choria.as_ref(), now))
@@ -279,38 +277,4 @@ fn key_files(choria: Option<&ChoriaConfig>, section: &Section<'_>) -> KeyFiles {
         delegator,
         certificate,
     }
-}
-
-/// The Choria configuration, with what lies in `plugin.d` beside it.
-fn choria_config(document: &Document) -> Option<ChoriaConfig> {
-    let top = document.top();
-    let path = top.path("choria_config")?;
-    let content = top.file("choria_config", "a configuration file of Choria")?;
-    let Some(text) = content.text() else {
-        top.problem("choria_config", "is no text");
-        return None;
-    };
-    let mut config = ChoriaConfig::parse(text);
-    let plugins = path.parent().map(|directory| directory.join("plugin.d"));
-    let mut files: Vec<PathBuf> = plugins
-        .and_then(|directory| std::fs::read_dir(directory).ok())
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "cfg"))
-        .collect();
-    files.sort();
-    for file in files {
-        let content = FileContent::read(&file, MAX_FILE_BYTES);
-        let name = file.file_stem().and_then(|stem| stem.to_str());
-        match (name, content.as_ref().map(FileContent::text)) {
-            (Some(name), Ok(Some(text))) => config.add_plugin(name, text),
-            _ => top.warn(
-                "choria_config",
-                format!("{}: cannot be read", file.display()),
-            ),
-        }
-    }
-    Some(config)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/choria-io/go-choria/choria"
 	"github.com/choria-io/go-choria/inter"
 	"github.com/choria-io/go-choria/providers/signers"
+	"github.com/nats-io/nats.go"
 )
 
 // discoverySeconds bounds the wait for the first answer; the windowed discovery ends soon after the last one.
@@ -192,3 +193,13 @@ func (c *Client) RemoteSignerToken() ([]byte, error) { return os.ReadFile(c.Toke
 
 // RemoteSignerSeedFile implements inter.RequestSignerConfig.
 func (c *Client) RemoteSignerSeedFile() (string, error) { return c.SeedFile, nil }
+
+// Streams is the JetStream of the broker, as the client may use it.
+func (c *Client) Streams(ctx context.Context) (nats.JetStreamContext, error) {
+	connection, err := c.fw.NewConnector(ctx, c.fw.MiddlewareServers, c.Name, c.fw.Logger("streams"))
+	if err != nil {
+		return nil, err
+	}
+
+	return connection.Nats().JetStream()
+}

@@ -37,6 +37,7 @@ func (s *Site) brokerSettings() settings {
 		"plugin.choria.broker_network":         true,
 		"plugin.choria.network.listen_address": "127.0.0.1",
 		"plugin.choria.network.client_port":    s.brokerPort,
+		"plugin.choria.network.stream.store":   filepath.Join(s.Dir, "streams"),
 	}
 
 	switch s.Mode {

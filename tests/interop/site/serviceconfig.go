@@ -40,6 +40,12 @@ allow ` + syntax + `{
 // SiteName is the site setting of the services, which audit records and metrics carry.
 const SiteName = "interop"
 
+// AuditTopic is what services publish their records on that keep them in a stream of the broker, and AuditStream that stream.
+const (
+	AuditTopic  = "aaa.audit"
+	AuditStream = "AAA_AUDIT"
+)
+
 // ServiceOptions say how one service of a site differs from the others.
 type ServiceOptions struct {
 	// Name is what its directory and log are called.
@@ -50,6 +56,8 @@ type ServiceOptions struct {
 	AllowBearerTokens bool
 	// ChoriaService makes it sign over the Choria network too.
 	ChoriaService bool
+	// InStream has it keep its records in a stream of the broker, instead of a file.
+	InStream bool
 	// NoLogin and NoSigner leave out one of the two halves, as sites that run them apart do.
 	NoLogin  bool
 	NoSigner bool
@@ -95,6 +103,14 @@ func (s *Site) writeServiceConfig(service *Service, opts ServiceOptions) (string
 		document["authorizer"] = opts.Authorizer
 		document["auditors"] = []string{"logfile"}
 		document["logfile_auditor"] = map[string]any{"logfile": service.AuditFile}
+		if opts.InStream {
+			document["auditors"] = []string{"jetstream"}
+			document["jetstream_auditor"] = map[string]any{
+				"choria": true,
+				"topic":  AuditTopic,
+				"stream": map[string]any{"name": AuditStream, "create": false},
+			}
+		}
 		document["signer"] = "basicjwt"
 		document["basicjwt_signer"] = s.signer(opts)
 	}
@@ -214,7 +230,7 @@ func (s *Site) users(dir string) ([]map[string]any, error) {
 	alice := map[string]any{
 		"acls":               []string{"*"},
 		"properties":         map[string]string{"group": "admins"},
-		"broker_permissions": map[string]any{"fleet_management": true},
+		"broker_permissions": map[string]any{"fleet_management": true, "streams_admin": true},
 	}
 
 	// in V2 bob's requests count for a node only when a delegator signed them

@@ -218,7 +218,7 @@ func (s *Site) makeTokens() error {
 			Caller:      "choria=signer",
 			Permissions: &tokens.ClientPermissions{AuthenticationDelegator: true},
 		}),
-		s.Issuer.issueServer(s.ServiceHost, "aaa.example.net", &tokens.ServerPermissions{ServiceHost: true}),
+		s.Issuer.issueServer(s.ServiceHost, "aaa.example.net", &tokens.ServerPermissions{ServiceHost: true, Streams: true}, AuditTopic),
 		s.Issuer.issueServer(s.brokerID, "localhost", nil),
 		s.Issuer.issueServer(s.nodeID, NodeIdentity, nil),
 	)

@@ -111,8 +111,8 @@ func (i *Identity) issueClient(holder *Identity, spec ClientSpec) error {
 //
 // It carries no trust chain signature: with one, Choria wants a chain issuer's expiry too, which such a
 // token cannot have, and calls it expired.
-func (i *Identity) issueServer(holder *Identity, identity string, permissions *tokens.ServerPermissions) error {
-	claims, err := tokens.NewServerClaims(identity, []string{"choria"}, "choria", permissions, nil, holder.public, tokenIssuer, time.Hour)
+func (i *Identity) issueServer(holder *Identity, identity string, permissions *tokens.ServerPermissions, publishes ...string) error {
+	claims, err := tokens.NewServerClaims(identity, []string{"choria"}, "choria", permissions, publishes, holder.public, tokenIssuer, time.Hour)
 	if err != nil {
 		return err
 	}

@@ -132,37 +132,36 @@ impl Calls {
         };
         self.caller.series.render(number, &mut self.request);
         let reply = format!("{}.{number}", self.prefix);
-        let call = self.call(number, &reply);
+        let signature = self.caller.series.signature(number);
+        let call = call(&self.request, &self.caller.token, &signature, &reply);
         self.asked.insert(number, Instant::now());
         let published = self.client.publish(SUBJECT, call.into()).await;
         published.map(|()| true).map_err(|error| broken(&error))
     }
+}
 
-    /// A call as the stock client publishes it: transport, secure request, request and RPC message, one in the other.
-    fn call(&self, number: u64, reply: &str) -> String {
-        let now = SystemClock.now();
-        let message = json!({
-            "agent": "aaa_signer", "action": "sign", "data": {
-                "request": String::from_utf8_lossy(&self.request),
-                "token": self.caller.token,
-                "signature": hex::encode(self.caller.series.signature(number)),
-            }
-        });
-        let request = json!({
-            "protocol": "io.choria.protocol.v2.request", "message": STANDARD.encode(message.to_string()),
-            "id": id::at(now), "sender": "bench", "caller": "up=bench", "collective": "choria", "agent": "aaa_signer",
-            "ttl": 60, "time": i64::try_from(now.as_nanosecond()).unwrap_or_default(), "filter": {},
-        });
-        let secure = json!({
-            "protocol": "io.choria.protocol.v2.secure_request", "request": STANDARD.encode(request.to_string()),
-            "signature": STANDARD.encode("insecure"),
-        });
-        let transport = json!({
-            "protocol": "io.choria.protocol.v2.transport", "data": STANDARD.encode(secure.to_string()),
-            "headers": {"reply": reply, "sender": "bench"},
-        });
-        transport.to_string()
-    }
+/// A call as the stock client publishes it: transport, secure request, request and RPC message, one in the other.
+fn call(request: &[u8], token: &str, signature: &[u8], reply: &str) -> String {
+    let now = SystemClock.now();
+    let message = json!({
+        "agent": "aaa_signer", "action": "sign", "data": {
+            "request": String::from_utf8_lossy(request), "token": token, "signature": hex::encode(signature),
+        }
+    });
+    let request = json!({
+        "protocol": "io.choria.protocol.v2.request", "message": STANDARD.encode(message.to_string()),
+        "id": id::at(now), "sender": "bench", "caller": "up=bench", "collective": "choria", "agent": "aaa_signer",
+        "ttl": 60, "time": i64::try_from(now.as_nanosecond()).unwrap_or_default(), "filter": {},
+    });
+    let secure = json!({
+        "protocol": "io.choria.protocol.v2.secure_request", "request": STANDARD.encode(request.to_string()),
+        "signature": STANDARD.encode("insecure"),
+    });
+    let transport = json!({
+        "protocol": "io.choria.protocol.v2.transport", "data": STANDARD.encode(secure.to_string()),
+        "headers": {"reply": reply, "sender": "bench"},
+    });
+    transport.to_string()
 }
 
 #[derive(Deserialize)]
@@ -219,4 +218,38 @@ fn decoded(text: &str) -> Result<Vec<u8>, String> {
 
 fn broken(error: &dyn std::fmt::Display) -> Failure {
     Failure::while_doing("the broker", error)
+}
+
+#[cfg(test)]
+mod tests {
+    use aaa_core::network::{Answer, Call, Replier};
+
+    use super::*;
+
+    #[test]
+    fn calls_are_read_and_replies_are_understood() {
+        let reply = "choria.reply.bench0.7";
+        let call = call(b"{}", "a.b.c", &[7; 64], reply);
+        let call = Call::parse(call.as_bytes(), "choria", "aaa_signer").unwrap();
+        assert_eq!(call.reply_to(), reply);
+        assert_eq!(call.request.action(), "sign");
+        let replier = Replier {
+            identity: "aaa.example.net".to_owned(),
+            server: String::new(),
+            proof: None,
+        };
+        let answered = |code: u8, message: &str, data| {
+            let message = message.to_owned();
+            let answer = Answer {
+                code,
+                message,
+                data,
+            };
+            signed(&call.reply(&replier, &answer, SystemClock.now()).unwrap())
+        };
+        let good = json!({"secure_request": "{}"});
+        assert_eq!(answered(0, "OK", good).unwrap(), b"{}");
+        let refused = answered(1, "Request Denied", json!({})).unwrap_err();
+        assert_eq!(refused, "1: Request Denied");
+    }
 }

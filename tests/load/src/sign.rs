@@ -31,17 +31,9 @@ const PREPARED: u64 = 25_000;
 /// `aaa-load sign`.
 pub(crate) fn run(options: &SignOptions) -> Result<(), Failure> {
     let caller = Arc::new(Caller::new(&options.caller, prepared(&options.extent))?);
-    let endpoint = |protocol| Endpoint::new(&options.target, protocol);
     let used = CpuUse::now(options.output.pid)?;
     let runtime = runtime(options.extent.threads)?;
-    let done = runtime.block_on(async {
-        match options.front {
-            Front::Rest => rest(&endpoint(Protocol::Http1)?, &caller, &options.extent).await,
-            Front::Stream => grpc::stream(&endpoint(Protocol::Http2)?, &caller, options).await,
-            Front::Grpc => grpc::unary(&endpoint(Protocol::Http2)?, &caller, options).await,
-            Front::Network => network::run(&caller, options).await,
-        }
-    })?;
+    let done = runtime.block_on(drive(&caller, options))?;
     let in_flight = match options.front {
         Front::Rest => options.extent.connections,
         Front::Stream | Front::Grpc | Front::Network => {
@@ -57,6 +49,17 @@ pub(crate) fn run(options: &SignOptions) -> Result<(), Failure> {
         ..done.into_load(&options.extent, &used)?
     };
     finish(load, options.output.json)
+}
+
+/// All of a run, by the way in that is asked for.
+pub(crate) async fn drive(caller: &Arc<Caller>, options: &SignOptions) -> Result<Done, Failure> {
+    let endpoint = |protocol| Endpoint::new(&options.target, protocol);
+    match options.front {
+        Front::Rest => rest(&endpoint(Protocol::Http1)?, caller, &options.extent).await,
+        Front::Stream => grpc::stream(&endpoint(Protocol::Http2)?, caller, options).await,
+        Front::Grpc => grpc::unary(&endpoint(Protocol::Http2)?, caller, options).await,
+        Front::Network => network::run(caller, options).await,
+    }
 }
 
 /// Prints what came of it. A run without a single answer has failed.

@@ -16,11 +16,11 @@ use aaa_core::token::{ChainIssuer, Grant, Minter, Verified, Verifier};
 use async_trait::async_trait;
 use tokio::net::TcpListener;
 
-use crate::cli::{self, Arguments, Command, Extent, SignOptions, Target, Version};
+use crate::cli::{Arguments, Command, Extent, SignOptions, Target, Version};
 use crate::connect::{Endpoint, Protocol};
 use crate::failure::{Failure, read, read_text};
-use crate::sign::{Caller, Done, prepared, rest};
-use crate::{blank, grpc, login, site};
+use crate::sign::{Caller, Done, drive, prepared};
+use crate::{blank, login, site};
 use clap::Parser as _;
 
 /// A site with its keys.
@@ -185,16 +185,7 @@ fn options(site: &Site, url: &str, version: &str, more: &[&str]) -> SignOptions 
 
 async fn run(options: &SignOptions) -> Result<Done, Failure> {
     let caller = Arc::new(Caller::new(&options.caller, prepared(&options.extent))?);
-    let protocol = match options.front {
-        cli::Front::Rest => Protocol::Http1,
-        _ => Protocol::Http2,
-    };
-    let endpoint = Endpoint::new(&options.target, protocol)?;
-    match options.front {
-        cli::Front::Rest => rest(&endpoint, &caller, &options.extent).await,
-        cli::Front::Stream => grpc::stream(&endpoint, &caller, options).await,
-        cli::Front::Grpc => grpc::unary(&endpoint, &caller, options).await,
-    }
+    drive(&caller, options).await
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use async_nats::datetime;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull::OrderedConfig};
 use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream::{Info, Stream};
-use async_nats::jetstream::{self, Context, Message};
+use async_nats::jetstream::{Context, Message};
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -47,7 +47,7 @@ impl StreamReader {
         name: Option<&str>,
         topic: &str,
     ) -> Result<Self, String> {
-        let jetstream = jetstream::new(connection.connect_now(PATIENCE).await?);
+        let jetstream = connection.jetstream(connection.connect_now(PATIENCE).await?);
         let name = match name {
             Some(name) => name.to_owned(),
             None => jetstream

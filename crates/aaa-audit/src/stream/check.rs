@@ -87,7 +87,7 @@ impl Wanted {
     /// When no server answers, or there is no stream that keeps what is published on the topic and none would be made.
     pub async fn look(&self, connection: &Connection) -> Result<Checked, String> {
         let client = connection.connect_now(PATIENCE).await?;
-        match self.find(&async_nats::jetstream::new(client)).await? {
+        match self.find(&connection.jetstream(client)).await? {
             Found::There(name, config) => self.judge(name, &config),
             Found::ToMake(name, _) => Ok(Checked {
                 name,

@@ -273,7 +273,7 @@ mod of_a_stream {
             login: Login::Anonymous,
             tls: Tls::Usual,
             name: "test".to_owned(),
-            on_state: None,
+            ..Connection::default()
         }
     }
 

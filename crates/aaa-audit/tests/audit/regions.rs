@@ -40,7 +40,7 @@ fn connection(server: &NatsServer, authority: &Path, user: &str) -> Connection {
         login: Login::Password(user.to_owned(), user.to_owned().into()),
         tls: Tls::Given(Box::new(config)),
         name: "test".to_owned(),
-        on_state: None,
+        ..Connection::default()
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aaa_audit::formats::{Format, Formatter};
-use aaa_audit::nats::{Connection, Login, Tls};
+use aaa_audit::nats::{Connection, Login};
 use aaa_audit::spool::Spool;
 use aaa_audit::stream::{Creation, StreamOptions, StreamSink, Wanted};
 use aaa_audit::{Scribe, Sink as _, SinkError, Stored};
@@ -16,6 +16,7 @@ use aaa_testing::proxy::Proxy;
 use async_nats::jetstream::{self, consumer::pull, stream};
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use jiff::SignedDuration;
 use tempfile::TempDir;
 
 use crate::fixtures::{allowed, install, login, record};
@@ -48,9 +49,8 @@ impl Site {
             connection: Connection {
                 servers: vec![url.into()],
                 login: Login::Anonymous,
-                tls: Tls::Usual,
                 name: "test".to_owned(),
-                on_state: None,
+                ..Connection::default()
             },
             topic: TOPIC.to_owned(),
             spool: Some(64 << 20),
@@ -376,4 +376,29 @@ async fn a_record_that_no_message_can_hold_is_refused_and_harms_no_other() {
     assert!(error.to_string().contains("max_payload"), "{error}");
     keep(&sink, 0..3).await;
     has_each_once(&server, 0..3).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_loses_nothing_and_changes_no_order() {
+    let dir = TempDir::new().unwrap();
+    let Some(mut server) = server(&dir) else {
+        return;
+    };
+    let sink = Site::new(server.url()).sink(dir.path());
+    sink.start().await.unwrap();
+    let day = SignedDuration::from_hours(24);
+    let jumps = [SignedDuration::ZERO, day * 400, -day * 400, day, -day];
+    for number in 0..60 {
+        // While records go straight, while they wait in the spool, and while it is delivered.
+        match number {
+            20 => server.kill().unwrap(),
+            40 => server.restart().unwrap(),
+            _ => {}
+        }
+        let mut record = Arc::unwrap_or_clone(numbered(number));
+        record.time += jumps[number % jumps.len()];
+        assert_eq!(sink.write(&Arc::new(record)).await, Ok(Stored::Kept));
+    }
+    let expected: Vec<String> = (0..60).map(|number| format!("record-{number}")).collect();
+    assert_eq!(ids(&server, 60).await, expected);
 }

@@ -12,18 +12,24 @@ use aaa_audit::stream::{Creation, Health, StreamOptions, StreamSink, Wanted};
 use aaa_audit::{Auditor, Delivery, Sink};
 use aaa_core::secret::Secret;
 
+use jiff::Timestamp;
+
 use super::{Given, Kept, scribe};
-use crate::config::{Kind, Section, Setting};
+use crate::choria::{self, Network, Right};
+use crate::config::{Document, Kind, Section, Setting};
 use crate::shell::{Answer, Dependency, Probe};
 
 /// The section `jetstream_auditor`.
 pub static JETSTREAM_AUDITOR: &[Setting] = &[
-    Setting::new("servers", Kind::Words, "Where NATS is, as `nats://host:port` or `tls://host:port`; the first that answers is used.")
+    Setting::new("servers", Kind::Words, "Where NATS is, as `nats://host:port` or `tls://host:port`; the first that answers is used. With `choria`, its `plugin.choria.middleware_hosts` when absent.")
         .example("\"nats://a.example.net:4222,nats://b.example.net:4222\""),
     Setting::new("topic", Kind::Text, "The subject that records are published on.").example("\"audit.london\""),
     Setting::new("stream", Kind::Section, "The stream that keeps them; when absent, whichever has the topic.")
         .example("{\"name\": \"AUDIT\", \"replicas\": 3}"),
     Setting::new("cluster_id", Kind::Obsolete("NATS Streaming had clusters with names, JetStream has not"), "Was the cluster of NATS Streaming."),
+    Setting::new("choria", Kind::Bool, "Whether the servers are those of the Choria network, and this is who `choria_config` says: with its server token, which needs the `streams` permission, and its seed, or with its certificate.")
+        .default("false")
+        .example("true"),
     Setting::new("user", Kind::Text, "The user to be, with `password_file`.").example("\"aaa\""),
     Setting::new("password_file", Kind::Path, "The file with that user's password.").example("\"/etc/aaa/nats.password\""),
     Setting::new("token_file", Kind::Path, "The file with a token, where the server wants one.").example("\"/etc/aaa/nats.token\""),
@@ -73,6 +79,9 @@ pub static STREAM: &[Setting] = &[
         .example("107374182400"),
 ];
 
+/// Ways to log in to a server.
+const WAYS: [&str; 4] = ["user", "token_file", "nkey_file", "credentials"];
+
 /// What a section comes to.
 pub(super) enum Built {
     /// The sink in the auditor, to be started.
@@ -90,7 +99,12 @@ pub(super) fn build(
 ) -> Option<(Auditor, Built)> {
     let topic = section.required_string("topic");
     let shown = topic.as_deref().unwrap_or_default();
-    let connection = connection(section, format!("aaa {} {shown}", given.site));
+    let connection = connection(
+        section,
+        given.document,
+        given.now,
+        format!("aaa {} {shown}", given.site),
+    );
     let stream = wanted(section, shown.to_owned());
     let scribe = scribe(section);
     let seconds = |key: &str, default| {
@@ -143,18 +157,26 @@ fn probe(connection: Connection, stream: Wanted) -> Probe {
 }
 
 /// Where a section keeps its records.
-pub(super) fn kept(section: &Section<'_>) -> Option<Kept> {
+pub(super) fn kept(section: &Section<'_>, document: &Document, now: Timestamp) -> Option<Kept> {
     let topic = section.string("topic").unwrap_or_default();
     let name = wanted(section, topic.clone()).name;
     Some(Kept::Stream {
-        connection: connection(section, "aaa audit".to_owned())?,
+        connection: connection(section, document, now, "aaa audit".to_owned())?,
         name,
         topic,
     })
 }
 
 /// How the server is reached, under a name that it lists.
-fn connection(section: &Section<'_>, name: String) -> Option<Connection> {
+fn connection(
+    section: &Section<'_>,
+    document: &Document,
+    now: Timestamp,
+    name: String,
+) -> Option<Connection> {
+    if section.boolean("choria") {
+        return choria_connection(section, document, now, name);
+    }
     section.require("servers");
     let servers = servers(section);
     let (login, tls) = (login(section), tls(section));
@@ -163,7 +185,53 @@ fn connection(section: &Section<'_>, name: String) -> Option<Connection> {
         login: login?,
         tls: tls?,
         name,
+        ..Connection::default()
+    })
+}
+
+/// The same, as whoever the Choria configuration says.
+fn choria_connection(
+    section: &Section<'_>,
+    document: &Document,
+    now: Timestamp,
+    name: String,
+) -> Option<Connection> {
+    let own = WAYS
+        .into_iter()
+        .chain(["password_file", "tls_ca", "tls_certificate", "tls_key"]);
+    for setting in own.filter(|setting| section.has(setting)) {
+        section.problem(
+            setting,
+            "choria is on: who this is comes from choria_config",
+        );
+    }
+    if !document.top().has("choria_config") {
+        section.problem("choria", "needs choria_config, which says who this is");
+    }
+    if !section.has("stream") {
+        section.problem(
+            "stream",
+            "missing; the name of a stream is needed where choria is on",
+        );
+    }
+    let config = choria::config(document)?;
+    let network = Network::read(document, &config, Right::Streams, now)?;
+    let login = network.login();
+    Some(Connection {
+        servers: if section.has("servers") {
+            servers(section)
+        } else {
+            network.servers
+        },
+        login,
+        tls: network.tls,
+        name,
         on_state: None,
+        inbox: network
+            .subjects
+            .as_ref()
+            .map(|subjects| subjects.inbox.clone()),
+        api: network.subjects.map(|subjects| subjects.streams.to_owned()),
     })
 }
 
@@ -202,7 +270,6 @@ fn wanted(section: &Section<'_>, topic: String) -> Wanted {
 
 /// The one way to log in that is configured.
 fn login(section: &Section<'_>) -> Option<Login> {
-    const WAYS: [&str; 4] = ["user", "token_file", "nkey_file", "credentials"];
     let chosen: Vec<&str> = WAYS.into_iter().filter(|way| section.has(way)).collect();
     if let [_, second, ..] = chosen.as_slice() {
         let text = format!(

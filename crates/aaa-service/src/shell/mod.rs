@@ -174,6 +174,8 @@ impl Shell {
             return Arc::clone(trail);
         }
         let given = crate::audit::Given {
+            document,
+            now: self.clock.now(),
             site: &self.site,
             checking: self.checking,
             condition: &|name| self.readiness.register(name),
@@ -182,7 +184,7 @@ impl Shell {
             trail,
             starts,
             probes,
-        } = crate::audit::trail(document, &given);
+        } = crate::audit::trail(&given);
         self.probes.extend(probes);
         let trail = Arc::new(trail);
         self.trail = Some(Arc::clone(&trail));

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use aaa_api::error::ApiError;
 use aaa_api::handler::{Context, Front, SignHandler};
-use aaa_audit::nats::{Connection, Login};
+use aaa_audit::nats::{Connection, Login, OnState};
 use aaa_core::clock::SharedClock;
 use aaa_core::id;
 use aaa_core::network::{Call, Replier};
@@ -63,7 +63,8 @@ struct Network {
 /// Puts a signer on the network, from the service's start to its end.
 pub(crate) fn attach(shell: &mut Shell, settings: Settings, signer: Arc<dyn SignHandler>) {
     shell.has_own_front();
-    Expiry::watch(shell, NETWORK, settings.expires);
+    Expiry::watch(shell, NETWORK, settings.network.expires);
+    let replier = settings.replier();
     let meter = Meter::new(shell.site());
     let on_state = state(
         shell.readiness().register("network"),
@@ -75,7 +76,7 @@ pub(crate) fn attach(shell: &mut Shell, settings: Settings, signer: Arc<dyn Sign
             on_state: Some(on_state),
             ..settings.connection()
         },
-        replier: settings.replier,
+        replier,
         collectives: settings.collectives,
         client: OnceLock::new(),
         clock: shell.clock(),
@@ -93,7 +94,7 @@ pub(crate) fn attach(shell: &mut Shell, settings: Settings, signer: Arc<dyn Sign
 pub(crate) fn examine(shell: &mut Shell, settings: &Settings) {
     let (setting, at) = settings.end();
     shell.ends(setting, at);
-    for server in &settings.servers {
+    for server in &settings.network.servers {
         let connection = Connection {
             servers: vec![server.clone()],
             ..settings.connection()
@@ -113,7 +114,7 @@ pub(crate) fn examine(shell: &mut Shell, settings: &Settings) {
     }
 }
 
-fn state(ready: ReadyHandle, connected: Gauge) -> aaa_audit::nats::OnState {
+fn state(ready: ReadyHandle, connected: Gauge) -> OnState {
     Arc::new(move |there| {
         connected.set(if there { 1.0 } else { 0.0 });
         if there {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use aaa_audit::nats::Connection;
+use aaa_core::clock::{Clock as _, SystemClock};
 use aaa_service::audit::Kept;
 use aaa_service::config::{Document, Problems};
 use serde_json::{Map, Value, json};
@@ -73,7 +74,7 @@ impl ServerArgs {
 
 /// Where a configuration keeps its records.
 pub(super) fn kept(document: &Document) -> Result<Option<Kept>, Failure> {
-    let kept = Kept::find(document);
+    let kept = Kept::find(document, SystemClock.now());
     document.finish().map_err(|problems| usage(&problems))?;
     Ok(kept)
 }

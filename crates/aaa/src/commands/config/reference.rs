@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use aaa_service::choria::CHORIA;
 use aaa_service::config::{Described, Kind, Setting};
-use aaa_signer::choria::CHORIA;
 
 use crate::failure::{Exit, Failure};
 use crate::screen;
