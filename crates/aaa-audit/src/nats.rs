@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aaa_core::network::Bearer;
 use aaa_core::secret::Secret;
-use async_nats::{Auth, Client, ConnectOptions, Event, ServerAddr, jetstream};
+use async_nats::{Auth, Client, ConnectOptions, Event, ServerAddr, ServerError, jetstream};
 
 /// The longest pause between two attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ pub struct Connection {
     pub tls: Tls,
     /// The name that the server lists.
     pub name: String,
-    /// Hears whether there is a connection.
+    /// Hears what becomes of the connection.
     pub on_state: Option<OnState>,
     /// What subjects for answers begin with, where it is not `_INBOX`.
     pub inbox: Option<String>,
@@ -29,8 +29,19 @@ pub struct Connection {
     pub api: Option<String>,
 }
 
-/// Hears whether there is a connection.
-pub type OnState = Arc<dyn Fn(bool) + Send + Sync>;
+/// Hears what becomes of a connection.
+pub type OnState = Arc<dyn Fn(State) + Send + Sync>;
+
+/// What becomes of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It is there.
+    Connected,
+    /// It is not.
+    Lost,
+    /// It is there, but the server does not let this client listen to something: what it says.
+    Deaf(String),
+}
 
 /// Who to be.
 #[derive(Clone, Default)]
@@ -183,13 +194,16 @@ pub(crate) fn jittered(longest: Duration) -> Duration {
 }
 
 fn tell(event: &Event, on_state: Option<&OnState>) {
-    let connected = match event {
-        Event::Connected => Some(true),
-        Event::Disconnected | Event::Closed => Some(false),
+    let state = match event {
+        Event::Connected => Some(State::Connected),
+        Event::Disconnected | Event::Closed => Some(State::Lost),
+        Event::ServerError(ServerError::Other(text)) if is_deaf(text) => {
+            Some(State::Deaf(text.clone()))
+        }
         _ => None,
     };
-    if let (Some(on_state), Some(connected)) = (on_state, connected) {
-        on_state(connected);
+    if let (Some(on_state), Some(state)) = (on_state, state) {
+        on_state(state);
     }
     match event {
         Event::Connected => tracing::info!("connected to NATS"),
@@ -198,6 +212,12 @@ fn tell(event: &Event, on_state: Option<&OnState>) {
         Event::ClientError(error) => tracing::warn!(%error, "NATS"),
         other => tracing::info!(event = %other, "NATS"),
     }
+}
+
+/// Whether a server says that a client may not listen to what it asked for. There is no code for it, only these words.
+fn is_deaf(text: &str) -> bool {
+    text.to_ascii_lowercase()
+        .contains("permissions violation for subscription")
 }
 
 #[cfg(test)]

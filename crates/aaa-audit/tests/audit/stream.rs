@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aaa_audit::formats::{Format, Formatter};
-use aaa_audit::nats::{Connection, Login};
+use aaa_audit::nats::{Connection, Login, State};
 use aaa_audit::spool::Spool;
 use aaa_audit::stream::{Creation, StreamOptions, StreamSink, Wanted};
 use aaa_audit::{Scribe, Sink as _, SinkError, Stored};
@@ -376,6 +376,35 @@ async fn a_record_that_no_message_can_hold_is_refused_and_harms_no_other() {
     assert!(error.to_string().contains("max_payload"), "{error}");
     keep(&sink, 0..3).await;
     has_each_once(&server, 0..3).await;
+}
+
+#[tokio::test]
+async fn who_may_not_listen_hears_of_it() {
+    let dir = TempDir::new().unwrap();
+    let more = "authorization { users: [ { user: \"aaa\", password: \"secret\", permissions: { subscribe: \"_INBOX.>\" } } ] }\n";
+    let Some(server) = server_with(&dir, more) else {
+        return;
+    };
+    let (sender, mut states) = tokio::sync::mpsc::unbounded_channel();
+    let connection = Connection {
+        servers: vec![server.url()],
+        login: Login::Password("aaa".to_owned(), "secret".to_owned().into()),
+        on_state: Some(Arc::new(move |state| drop(sender.send(state)))),
+        ..Connection::default()
+    };
+    let client = connection.connect().await.unwrap();
+    let _calls = client
+        .subscribe("choria.broadcast.service.aaa_signer")
+        .await
+        .unwrap();
+    assert_eq!(states.recv().await, Some(State::Connected));
+    let Some(State::Deaf(said)) = states.recv().await else {
+        panic!("the server let it listen");
+    };
+    assert!(
+        said.contains("choria.broadcast.service.aaa_signer"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

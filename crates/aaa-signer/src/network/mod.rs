@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use aaa_api::error::ApiError;
 use aaa_api::handler::{Context, Front, SignHandler};
-use aaa_audit::nats::{Connection, Login, OnState};
+use aaa_audit::nats::{Connection, Login, OnState, State as Link};
 use aaa_core::clock::SharedClock;
 use aaa_core::id;
 use aaa_core::network::{Call, Replier};
@@ -115,12 +115,14 @@ pub(crate) fn examine(shell: &mut Shell, settings: &Settings) {
 }
 
 fn state(ready: ReadyHandle, connected: Gauge) -> OnState {
-    Arc::new(move |there| {
-        connected.set(if there { 1.0 } else { 0.0 });
-        if there {
-            ready.ready();
-        } else {
-            ready.not_ready("no connection to a Choria broker");
+    Arc::new(move |state| {
+        connected.set(if state == Link::Lost { 0.0 } else { 1.0 });
+        match state {
+            Link::Connected => ready.ready(),
+            Link::Lost => ready.not_ready("no connection to a Choria broker"),
+            Link::Deaf(said) => ready.not_ready(format!(
+                "the broker lets this service hear no calls: {said}"
+            )),
         }
     })
 }
