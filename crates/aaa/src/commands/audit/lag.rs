@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
-use aaa_audit::reading::{Entry, Line};
+use aaa_audit::reading::{Entry, Lag, Line};
 use aaa_core::clock::{Clock as _, SystemClock};
 use aaa_core::duration;
 use jiff::Timestamp;
@@ -84,11 +84,16 @@ pub(super) async fn run(args: &Args) -> Result<Exit, Failure> {
             json!({"sites": sites.collect::<Vec<_>>(), "sources": sources.collect::<Vec<_>>()});
         return screen::json(&document).map(|()| Exit::Done);
     }
+    screen::data(&table(now, &sites, &sources)).map(|()| Exit::Done)
+}
+
+/// The same for people.
+fn table(now: Timestamp, sites: &BTreeMap<String, Site>, sources: &[Lag]) -> String {
     let mut text = format!(
         "{:<16}  {:<16}  {:<10}  RECORDS\n",
         "SITE", "LAST RECORD", "DELAY"
     );
-    for (name, site) in &sites {
+    for (name, site) in sites {
         let ago = Duration::try_from(now.duration_since(site.last)).unwrap_or_default();
         let delay = site.delay.map_or_else(|| "–".to_owned(), short);
         let ago = format!("{} ago", short(ago));
@@ -99,7 +104,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, Failure> {
             site.records
         );
     }
-    for source in &sources {
+    for source in sources {
         let heard = match source.heard {
             None => "never heard of".to_owned(),
             Some(ago) => format!("heard of {} ago", short(ago)),
@@ -111,7 +116,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, Failure> {
             source.waiting
         );
     }
-    screen::data(&text).map(|()| Exit::Done)
+    text
 }
 
 /// A duration as people say it: milliseconds below a second, seconds above.
@@ -120,5 +125,64 @@ fn short(time: Duration) -> String {
         format!("{} ms", time.as_millis())
     } else {
         duration::human(Duration::from_secs(time.as_secs()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_see_what_is_late_and_what_is_not_heard_of() {
+        let now: Timestamp = "2026-11-25T12:00:00Z".parse().unwrap();
+        let site = |last: &str, delay| Site {
+            last: last.parse().unwrap(),
+            delay,
+            records: 7,
+        };
+        let sites = BTreeMap::from([
+            (
+                "london".to_owned(),
+                site("2026-11-25T11:59:59.960Z", Some(Duration::from_millis(40))),
+            ),
+            (
+                "malta\u{1b}[2J".to_owned(),
+                site("2026-11-25T11:58:00Z", None),
+            ),
+        ]);
+        let source = |domain: Option<&str>, waiting, heard| Lag {
+            name: "AUDIT".to_owned(),
+            domain: domain.map(str::to_owned),
+            waiting,
+            heard,
+        };
+        let sources = [
+            source(Some("london"), 0, Some(Duration::from_secs(1))),
+            source(None, 3, None),
+        ];
+        let text = table(now, &sites, &sources);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[0],
+            "SITE              LAST RECORD       DELAY       RECORDS"
+        );
+        assert_eq!(
+            lines[1],
+            "london            40 ms ago         40 ms       7"
+        );
+        assert!(
+            lines[2].ends_with("2 min ago         –           7"),
+            "{}",
+            lines[2]
+        );
+        // What comes from elsewhere draws nothing on the terminal.
+        assert!(!text.contains('\u{1b}'));
+        assert_eq!(
+            lines[3..],
+            [
+                "from london: 0 waiting, heard of 1 s ago",
+                "from AUDIT: 3 waiting, never heard of"
+            ]
+        );
     }
 }

@@ -143,3 +143,44 @@ fn row(entry: &Entry, paint: Paint) -> String {
     .trim_end()
     .to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(change: (&str, &str)) -> String {
+        let record = r#"{"protocol":"io.choria.aaa.v2.audit","id":"3MhBR2","time":"2026-11-27T15:21:47.877904Z","site":"malta","instance":"vm",
+            "front":"rest","kind":"sign","exchange":"1-1","caller":"up=bob","claimed":"up=bob","token":"3Mh","request":{"id":"3Mb",
+            "version":2,"sender":"vm","collective":"choria","agent":"puppet","action":"disable","time":"2026-11-27T15:21:47Z","ttl":60,
+            "filter":{},"inputs":{}},"decision":"deny","reason":"not_authorized","detail":"needs a filter","outcome":"refused","latency_us":1}"#;
+        let bytes = record
+            .replace('\n', "")
+            .replace(change.0, change.1)
+            .into_bytes();
+        let line = Line {
+            bytes,
+            place: String::new(),
+            id: None,
+            arrived: None,
+        };
+        row(&Entry::read(&line).unwrap(), Paint::none())
+    }
+
+    #[test]
+    fn a_record_is_one_line_that_draws_nothing() {
+        assert_eq!(
+            shown(("", "")),
+            "2026-11-27 15:21:47  malta     deny    up=bob                    puppet.disable                needs a filter  3MhBR2"
+        );
+        let forged = shown(("needs a filter", "x\\u001b[2J\\nallow"));
+        assert!(
+            !forged.contains('\u{1b}') && !forged.contains('\n'),
+            "{forged:?}"
+        );
+        let failed = shown((
+            r#""deny","reason":"not_authorized","detail":"needs a filter","outcome":"refused""#,
+            r#""allow","outcome":"failed""#,
+        ));
+        assert!(failed.contains("the signing key failed"), "{failed}");
+    }
+}
