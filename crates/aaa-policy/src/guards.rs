@@ -216,7 +216,7 @@ impl Authorizer for Guards {
 }
 
 /// Whether a filter can leave out a node. The agent's name is in every request, and an empty compound expression asks for nothing.
-fn narrows(filter: &Filter) -> bool {
+pub(crate) fn narrows(filter: &Filter) -> bool {
     let says_something = |text: &String| !text.trim().is_empty();
     !filter.fact.is_empty()
         || filter.cf_class.iter().any(says_something)

@@ -298,7 +298,7 @@ fn a_function_of_rego_stays_guarded_when_it_stands_in_for_another() {
 fn local_names_that_are_rules_elsewhere_are_no_circle() {
     let text =
         policy("default allow := false\nx := 1\na if { x := 2; x == 2 }\nallow if { a; x == 1 }");
-    assert_eq!(check(&text), Ok(()));
+    assert!(check(&text).is_ok());
     assert!(ping(&text).is_allowed());
 }
 
@@ -362,4 +362,45 @@ proptest! {
         let decision = decide(&Opa::default(), &bearer(&text), &plain(&other, "ping"));
         prop_assert_eq!(decision.is_allowed(), agent == other);
     }
+}
+
+#[test]
+fn what_the_engine_reads_otherwise_than_opa_is_refused() {
+    for (lines, says) in [
+        (
+            "allow if { x := -input.ttl; x < 0 }",
+            "line 3: `-` stands before numbers only; write `0 - x`",
+        ),
+        (
+            "allow if count([v | [_, v] := walk(input)]) > 0",
+            "line 3: `walk` takes two arguments: `walk(x, [path, value])`",
+        ),
+        (
+            "default allow := true\ndefault allow := false",
+            "line 4: a second default for `allow`",
+        ),
+        (
+            "allow if { not input.data.tags[y] == y }",
+            "line 3: `y` gets no value: it stands behind `not` only",
+        ),
+    ] {
+        assert_eq!(check(&policy(lines)).unwrap_err().to_string(), says);
+    }
+    assert!(check(&policy("allow if input.ttl > -1")).is_ok());
+    let named = problem(ping(&policy(
+        "allow if sprintf(\"%s\", [input.ttl]) == \"60\"",
+    )));
+    assert!(
+        named.contains("`sprintf` takes %s for all but numbers"),
+        "{named}"
+    );
+}
+
+#[test]
+fn what_nobody_uses_is_no_error_and_is_said() {
+    let unused = check(&policy("allow if { x := input.agent }")).unwrap();
+    assert_eq!(
+        unused[0].to_string(),
+        "line 3: the variable `x` is never used"
+    );
 }

@@ -111,7 +111,14 @@ fn policies_cannot_see_one_another() {
 
 #[test]
 fn what_is_wrong_is_said_of_each_file() {
-    let broken = [("a.rego", "allow if {"), ("b.rego", "allow if nothing(1)")];
+    let broken = [
+        ("a.rego", "allow if {"),
+        ("b.rego", "allow if nothing(1)"),
+        (
+            "c.rego",
+            "import data.limits\nallow if { x := input.agent }",
+        ),
+    ];
     let data = [
         ("twice.yaml", "a: 1\na: 2\n"),
         ("anchor.yaml", "b: &x 1\nc: *x\n"),
@@ -127,6 +134,8 @@ fn what_is_wrong_is_said_of_each_file() {
     for says in [
         "a.rego: line ",
         "b.rego: line 3: there is no function `nothing` for policies",
+        "c.rego: line 3: the import `limits` is never used",
+        "c.rego: line 4: the variable `x` is never used",
         "twice.yaml:2:1: the key \"a\" stands twice",
         "anchor.yaml:1:4: anchors and aliases are not taken",
         "norway.yaml:3:1: `no` is read in two ways",

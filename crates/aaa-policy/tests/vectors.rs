@@ -95,7 +95,7 @@ fn what_the_reference_cannot_compile_is_refused_when_it_is_loaded() {
             let error = checked.unwrap_err();
             assert!(!error.problem().is_empty(), "{}", case["name"]);
         } else if case["expect"] != "error" {
-            assert_eq!(checked, Ok(()), "{}", case["name"]);
+            assert!(checked.is_ok(), "{}: {checked:?}", case["name"]);
         }
     }
 }

@@ -49,7 +49,16 @@ impl Policies {
         if let Some((policy, outcome)) = self.checked.get_key_value(text) {
             return outcome.clone().map(|()| Arc::clone(policy));
         }
-        let outcome = aaa_policy::rego::check(text).map_err(|error| error.to_string());
+        let outcome = match aaa_policy::rego::check(text) {
+            Ok(unused) => {
+                for finding in unused {
+                    let line = finding.line();
+                    tracing::warn!(line, "a policy of users: {}", finding.problem());
+                }
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        };
         let policy = Policy::from(text);
         self.checked.insert(Arc::clone(&policy), outcome.clone());
         outcome.map(|()| policy)

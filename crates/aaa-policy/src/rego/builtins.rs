@@ -11,12 +11,14 @@ use super::filters::{FUNCTIONS, Kind};
 use super::guard::{Refusal, admit};
 use super::input::value;
 
-/// Functions that the engine has and policies do not: they print, are random, or take exponential time.
-const WITHHELD: [&str; 4] = [
+/// Functions that the engine has and policies do not: they print, are random, take exponential time, or decide otherwise than OPA's.
+const WITHHELD: [&str; 6] = [
     "print",
     "rand.intn",
     "uuid.rfc4122",
     "graph.reachable_paths",
+    "json.filter",
+    "json.remove",
 ];
 
 /// Functions of OPA 1.17 that policies have not, so that an author who misses one is not told of a slip of the pen. The manual lists
@@ -69,8 +71,10 @@ const OPAS_ONLY: &[&str] = &[
     "io.jwt.verify_rs256",
     "io.jwt.verify_rs384",
     "io.jwt.verify_rs512",
+    "json.filter",
     "json.match_schema",
     "json.patch",
+    "json.remove",
     "json.verify_schema",
     "net.cidr_contains_matches",
     "net.cidr_intersects",
@@ -122,6 +126,7 @@ const OWN: &[(&str, u8, Own)] = &[
     ("strings.count", 2, count_in),
     ("json.unmarshal", 1, read_json),
     ("json.is_valid", 1, is_json),
+    ("urlquery.decode", 1, unescaped),
 ];
 
 /// Other names of functions that the engine has.
@@ -218,6 +223,9 @@ impl Builtin {
         if arguments.len() != self.parameters.len() {
             return Err(Refusal::Undefined);
         }
+        if self.name.ends_with("is_valid") && !matches!(arguments.first(), Some(Value::String(_))) {
+            return Ok(Value::from(false));
+        }
         admit(self.name, arguments)?;
         let result = match self.work {
             Work::Own(work) => work(arguments),
@@ -280,6 +288,25 @@ fn is_json(arguments: &[Value]) -> Option<Value> {
         [Value::String(_)] => Some(Value::from(read_json(arguments).is_some())),
         _ => None,
     }
+}
+
+/// A part of a query string; the engine's own gives up on spaces.
+fn unescaped(arguments: &[Value]) -> Option<Value> {
+    let [Value::String(text)] = arguments else {
+        return None;
+    };
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.bytes());
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).ok().map(Value::from)
 }
 
 #[cfg(test)]
@@ -370,6 +397,22 @@ mod tests {
             call("set_diff", &[set(&["a", "b"]), set(&["b"])]),
             Ok(set(&["a"]))
         );
+    }
+
+    #[test]
+    fn queries_are_unescaped() {
+        let read = |query| call("urlquery.decode", &[text(query)]);
+        assert_eq!(read(" a+b%C3%A9%25"), Ok(text(" a bé%")));
+        for bad in ["%", "%4", "%zz", "%ff"] {
+            assert_eq!(read(bad), Err(Refusal::Undefined), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_not_valid() {
+        for name in ["json.is_valid", "base64.is_valid", "regex.is_valid"] {
+            assert_eq!(call(name, &[Value::Null]), Ok(Value::from(false)), "{name}");
+        }
     }
 
     #[test]

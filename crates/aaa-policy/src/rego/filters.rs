@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use aaa_core::filter::{FactFilter, Filter};
 use regorus::Value;
 
+use crate::guards::narrows;
+
 /// Their names, and how many arguments each takes.
 pub(super) const FUNCTIONS: &[(&str, u8, Kind)] = &[
     ("requires_filter", 0, Kind::Any),
@@ -73,14 +75,6 @@ pub(super) fn hint(missing: &BTreeSet<Missing>) -> Option<String> {
         })
         .collect();
     (!wants.is_empty()).then(|| format!("needs {}", wants.join(", or ")))
-}
-
-/// Whether a filter leaves out any node. Every request names its agent, so that part does not count.
-fn narrows(filter: &Filter) -> bool {
-    !(filter.fact.is_empty()
-        && filter.cf_class.is_empty()
-        && filter.identity.is_empty()
-        && filter.compound.is_empty())
 }
 
 fn name(kind: Kind) -> &'static str {
@@ -204,6 +198,9 @@ mod tests {
         };
         assert!(ask(Kind::Any, &[], &only).unwrap().is_some());
         only.compound = vec![vec![]];
+        assert!(ask(Kind::Any, &[], &only).unwrap().is_some());
+        let expr = ("expr".to_owned(), "apache".to_owned());
+        only.compound = vec![vec![[expr].into()]];
         assert!(ask(Kind::Any, &[], &only).unwrap().is_none());
     }
 

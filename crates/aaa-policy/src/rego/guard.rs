@@ -28,6 +28,8 @@ pub(super) enum Refusal {
     Undefined,
     /// The arguments are beyond a limit, so the evaluation ends.
     TooMuch,
+    /// OPA has a result for the arguments, and the engine another one; so the evaluation ends with this reason.
+    NotHere(&'static str),
 }
 
 /// Whether a function may be called with these arguments.
@@ -49,6 +51,7 @@ pub(super) fn admit(name: &str, arguments: &[Value]) -> Result<(), Refusal> {
     }
     let [first, second, third, _] = sizes;
     match name {
+        "indexof" | "indexof_n" if text(arguments, 1)?.is_empty() => Err(Refusal::Undefined),
         "concat"
         | "indexof"
         | "indexof_n"
@@ -59,15 +62,13 @@ pub(super) fn admit(name: &str, arguments: &[Value]) -> Result<(), Refusal> {
         | "strings.any_prefix_match"
         | "strings.any_suffix_match"
         | "json.marshal_with_options"
-        | "json.filter"
-        | "json.remove"
         | "object.remove"
         | "object.filter"
         | "object.subset" => together(first, second),
         "replace" => replaced(arguments),
         "strings.replace_n" => replaced_each(arguments),
         "split" => within(first, MOST_GIVEN / 4),
-        "sprintf" => widths(arguments),
+        "sprintf" => verbs(arguments),
         "walk" => within(
             weight(arguments.first().unwrap_or(&Value::Null), MOST_GIVEN).unwrap_or(MOST_GIVEN),
             1 << 14,
@@ -77,6 +78,9 @@ pub(super) fn admit(name: &str, arguments: &[Value]) -> Result<(), Refusal> {
         "product" => within(first, MOST_DIGITS),
         "net.cidr_expand" => addresses(arguments),
         "to_number" | "units.parse" | "units.parse_bytes" => number(arguments),
+        "glob.match" if separated_stars(arguments) => {
+            Err(Refusal::NotHere("knows `**` with null for delimiters only"))
+        }
         _ if name.starts_with("regex.") || name.starts_with("glob.") => {
             matching(name, &[first, second, third])
         }
@@ -148,25 +152,45 @@ fn replaced_each(arguments: &[Value]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// `%9999999d` writes what it says. Three digits are plenty, and must be digits that the engine knows as such.
-fn widths(arguments: &[Value]) -> Result<(), Refusal> {
-    let mut rest = text(arguments, 0)?.chars().peekable();
+/// The verbs that the engine writes as OPA does, each with an argument that it suits.
+fn verbs(arguments: &[Value]) -> Result<(), Refusal> {
+    const WRONG: Refusal = Refusal::NotHere(
+        "takes %s for all but numbers, %d for whole ones, %v and %%, without widths, and an argument for each",
+    );
+    let Some(Value::Array(given)) = arguments.get(1) else {
+        return Err(Refusal::Undefined);
+    };
+    let (mut given, mut rest) = (given.iter(), text(arguments, 0)?.chars());
     while let Some(c) = rest.next() {
         if c != '%' {
             continue;
         }
-        let mut length = 0;
-        while let Some(digit) = rest.next_if(|c| *c == '.' || c.is_numeric()) {
-            length += 1;
-            if length > 4 || !(digit == '.' || digit.is_ascii_digit()) {
-                return Err(Refusal::Undefined);
-            }
-        }
-        if length == 0 {
-            rest.next_if_eq(&'%');
+        let fits = match rest.next() {
+            Some('%') => true,
+            Some('s') => given
+                .next()
+                .is_some_and(|of| !matches!(of, Value::Number(_))),
+            Some('d') => given
+                .next()
+                .is_some_and(|of| matches!(of, Value::Number(number) if number.is_integer())),
+            Some('v') => given.next().is_some(),
+            _ => false,
+        };
+        if !fits {
+            return Err(WRONG);
         }
     }
-    Ok(())
+    if given.next().is_some() {
+        Err(WRONG)
+    } else {
+        Ok(())
+    }
+}
+
+/// `**` goes beyond delimiters, in OPA wherever it stands and in the engine only between two of them.
+fn separated_stars(arguments: &[Value]) -> bool {
+    let separated = !matches!(arguments.get(1), Some(Value::Null));
+    separated && text(arguments, 0).is_ok_and(|pattern| pattern.contains("**"))
 }
 
 fn range(arguments: &[Value]) -> Result<(), Refusal> {
@@ -315,20 +339,54 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_the_engine_panic_is_undefined() {
-        let one = Value::from(vec![Value::from(1_u64)]);
-        for format in ["%²d", "%99999999999d", "%00000d"] {
+    fn what_the_engine_writes_as_opa_does_is_written() {
+        let written = |format: &str, given: &[Value]| {
+            call("sprintf", &[text(format), Value::from(given.to_vec())])
+        };
+        let one = [Value::from(1_u64)];
+        assert_eq!(written("100%% %d", &one), Ok(text("100% 1")));
+        assert_eq!(
+            written("%v%s", &[one[0].clone(), text("a")]),
+            Ok(text("1a"))
+        );
+        for (format, given) in [
+            ("%²d", one.as_slice()),
+            ("%99999999999d", &one),
+            ("%04d", &one),
+            ("%s", &one),
+            ("%x", &one),
+            ("%", &one),
+            ("%d", &[text("a")]),
+            ("%d", &[Value::from(1.5)]),
+            ("%d %d", &one),
+            ("no verb", &one),
+        ] {
+            let refused = matches!(written(format, given), Err(Refusal::NotHere(_)));
+            assert!(refused, "{format}");
+        }
+    }
+
+    #[test]
+    fn what_opa_decides_otherwise_is_not_decided() {
+        let glob =
+            |pattern, delimiters| call("glob.match", &[text(pattern), delimiters, text("a.b")]);
+        let dots = Value::from(vec![text(".")]);
+        assert!(matches!(
+            glob("a**", dots.clone()),
+            Err(Refusal::NotHere(_))
+        ));
+        assert_eq!(glob("a**", Value::Null), Ok(Value::from(true)));
+        assert_eq!(glob("a.*", dots), Ok(Value::from(true)));
+        for name in ["indexof", "indexof_n"] {
             assert_eq!(
-                call("sprintf", &[text(format), one.clone()]),
-                Err(Refusal::Undefined),
-                "{format}"
+                call(name, &[text("abc"), text("")]),
+                Err(Refusal::Undefined)
             );
         }
-        assert_eq!(
-            call("sprintf", &[text("100%% %d"), one.clone()]),
-            Ok(text("100% 1"))
-        );
-        assert_eq!(call("sprintf", &[text("%04d"), one]), Ok(text("0001")));
+    }
+
+    #[test]
+    fn what_makes_the_engine_panic_is_undefined() {
         assert_eq!(
             call("strings.count", &[text("abc"), text("")]),
             Ok(Value::from(4_usize))

@@ -7,6 +7,7 @@ use regorus::unstable::{Expr, Module, Rule, RuleHead};
 
 use super::error::PolicyError;
 use super::shape::{Node, Shape};
+use super::variables;
 use super::walk::{Names, Walker, dotted};
 
 /// The package that policies of callers are in.
@@ -25,6 +26,8 @@ pub(super) struct Inspection {
     pub(super) functions: BTreeMap<String, u32>,
     /// Where `allow` is, if it is in one place only besides its default.
     pub(super) allow_line: Option<u32>,
+    /// What is declared or imported and never used.
+    pub(super) unused: Vec<PolicyError>,
     /// How costly evaluating it can become.
     pub(super) shape: Shape,
 }
@@ -32,7 +35,8 @@ pub(super) struct Inspection {
 /// Looks through a policy.
 ///
 /// # Errors
-/// When it cannot work: another package, no `allow`, rules in a circle, expressions without end.
+/// When it cannot work: another package, no `allow`, rules in a circle, expressions without end, variables without a value, and what the
+/// engine reads otherwise than OPA.
 pub(super) fn inspect(module: &Module) -> Result<Inspection, PolicyError> {
     let package = dotted(&module.package.refr).unwrap_or_default();
     if package != PACKAGE {
@@ -59,12 +63,17 @@ pub(super) fn inspect(module: &Module) -> Result<Inspection, PolicyError> {
                 format!("an expression nests more than {DEEPEST} levels deep"),
             ));
         }
+        if let Some(problem) = walker.problem {
+            return Err(problem);
+        }
         for (function, line) in walker.functions {
             functions.entry(function).or_insert(line);
         }
         nodes.entry(name).or_default().merge(node);
     }
+    variables::check(module, &names)?;
     Ok(Inspection {
+        unused: variables::unused(module),
         functions,
         allow_line: allow_line(module),
         shape: Shape::of(&nodes, ALLOW)?,
@@ -74,10 +83,18 @@ pub(super) fn inspect(module: &Module) -> Result<Inspection, PolicyError> {
 /// The names that the policy itself defines.
 fn names(module: &Module) -> Result<Names, PolicyError> {
     let mut names = Names::default();
+    let mut defaults = BTreeSet::new();
     for rule in &module.policy {
         let reference = head(rule);
         names.rules.insert(root(reference));
         match rule.as_ref() {
+            Rule::Default { span, refr, .. } => {
+                let name = dotted(refr).unwrap_or_default();
+                let problem = format!("a second default for `{name}`");
+                if !defaults.insert(name) {
+                    return Err(PolicyError::at(span.line, problem));
+                }
+            }
             Rule::Spec {
                 head: RuleHead::Func { refr, .. },
                 ..

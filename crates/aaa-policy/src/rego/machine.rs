@@ -125,6 +125,16 @@ impl Policy {
         })
     }
 
+    /// What is declared or imported in it and never used.
+    pub(super) fn unused(&self) -> &[PolicyError] {
+        &self.inspection.unused
+    }
+
+    /// The same, when nothing else is wanted of it.
+    pub(super) fn into_unused(self) -> Vec<PolicyError> {
+        self.inspection.unused
+    }
+
     /// Evaluates `allow`.
     pub(super) fn evaluate(&self, given: Given, lane: &Lane) -> Verdict {
         let limit = given.limit;
@@ -387,9 +397,12 @@ fn call(
     let result = match builtin.call(arguments) {
         Ok(value) => value,
         Err(Refusal::Undefined) => return Ok(Value::Undefined),
-        Err(Refusal::TooMuch) => {
-            let trouble =
-                format!("`{name}` was given more than the limits for size and time allow");
+        Err(refusal) => {
+            let problem = match refusal {
+                Refusal::NotHere(problem) => problem,
+                _ => "was given more than the limits for size and time allow",
+            };
+            let trouble = format!("`{name}` {problem}");
             lock(state).trouble.get_or_insert(trouble);
             return Err(Ended);
         }

@@ -25,6 +25,7 @@ mod machine;
 mod shape;
 pub mod site;
 mod source;
+mod variables;
 mod walk;
 
 pub use error::PolicyError;
@@ -178,14 +179,14 @@ fn failed(error: PolicyError) -> Decision {
 }
 
 /// Whether a text is a policy that [`Opa`] could apply, so that a mistake shows when a policy is given to somebody
-/// and not when it is needed.
+/// and not when it is needed. Gives back what is probably a slip of the pen: variables and imports that are never used.
 ///
 /// # Errors
 /// What is wrong with it, and in which line.
-pub fn check(policy: &str) -> Result<(), PolicyError> {
+pub fn check(policy: &str) -> Result<Vec<PolicyError>, PolicyError> {
     let longest = Limits::default().policy_bytes;
     match compile(policy, longest, &Lane::default()) {
-        Ok(compiled) => compiled.map(drop),
+        Ok(compiled) => compiled.map(Policy::into_unused),
         Err(stopped) => Err(not_compiled(stopped)),
     }
 }

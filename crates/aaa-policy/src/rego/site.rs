@@ -128,7 +128,12 @@ impl Sources {
         let mut policies = Vec::with_capacity(self.policies.len());
         for (file, text) in std::mem::take(&mut self.policies) {
             match compile(&file, &text, &data, limits, &lane) {
-                Ok(policy) => policies.push(policy),
+                Ok(policy) => {
+                    for unused in policy.policy.unused() {
+                        self.problem(false, format!("{file}: {unused}"));
+                    }
+                    policies.push(policy);
+                }
                 Err(error) => self.problem(false, format!("{file}: {error}")),
             }
         }

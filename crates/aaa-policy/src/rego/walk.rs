@@ -6,6 +6,7 @@ use regorus::unstable::{
     ArithOp, AssignOp, Expr, Literal, LiteralStmt, Query, Ref, Rule, RuleBody, RuleHead,
 };
 
+use super::error::PolicyError;
 use super::inspect::{PACKAGE, head, root};
 use super::shape::{Body, LOOP, Node};
 
@@ -35,6 +36,8 @@ pub(super) struct Walker<'a> {
     names: &'a Names,
     /// Functions that are not the policy's own.
     pub(super) functions: BTreeMap<String, u32>,
+    /// What the engine reads otherwise than OPA.
+    pub(super) problem: Option<PolicyError>,
     /// The deepest expression.
     pub(super) deepest: u32,
     depth: u32,
@@ -52,6 +55,7 @@ impl<'a> Walker<'a> {
         Self {
             names,
             functions: BTreeMap::new(),
+            problem: None,
             deepest: 0,
             depth: 0,
             body: Body::default(),
@@ -230,7 +234,12 @@ impl<'a> Walker<'a> {
                 key, value, query, ..
             } => self.comprehension(&[key, value], query),
             Expr::Call { fcn, params, .. } => self.call(fcn, params),
-            Expr::UnaryExpr { expr, .. } => self.expr(expr),
+            Expr::UnaryExpr { span, expr, .. } => {
+                if !matches!(expr.as_ref(), Expr::Number { .. }) {
+                    self.refuse(span.line, "`-` stands before numbers only; write `0 - x`");
+                }
+                self.expr(expr);
+            }
             Expr::BinExpr { lhs, rhs, .. } => {
                 self.body.bits += 1;
                 self.both(lhs, rhs);
@@ -316,6 +325,10 @@ impl<'a> Walker<'a> {
         }
         if path == "walk" {
             self.loops += 1;
+            if arguments.len() == 1 {
+                let wanted = "`walk` takes two arguments: `walk(x, [path, value])`";
+                self.refuse(function.span().line, wanted);
+            }
         }
         let joins = JOINING.contains(&path.as_str());
         if joins {
@@ -332,6 +345,11 @@ impl<'a> Walker<'a> {
                 argument => self.expr(argument),
             }
         }
+    }
+
+    fn refuse(&mut self, line: u32, problem: &str) {
+        self.problem
+            .get_or_insert_with(|| PolicyError::at(line, problem));
     }
 
     fn reference(&mut self, expr: &Expr) {
