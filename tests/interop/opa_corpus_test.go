@@ -26,7 +26,7 @@ var values = []string{
 	// lists
 	`array.concat(IN.xs, IN.ys)`, `array.slice(IN.xs, 1, IN.n)`, `array.reverse(IN.xs)`, `sort(IN.xs)`, `sort(IN.ws)`, `IN.xs[0]`, `IN.xs[IN.n]`, `IN.xs[count(IN.xs) - 1]`, `IN.xs == IN.ys`,
 	`[x | some x in IN.xs; x > 1]`, `[i | some i, x in IN.xs; x > 1]`, `[x * y | some x in IN.xs; some y in IN.ys; x < y]`, `[[i, x] | some i; x := IN.xs[i]]`,
-	"value if 1 in IN.xs", "value if IN.a in IN.xs", "value if 0, IN.a in IN.xs", "value if not IN.s in IN.ws", `count([x | x := IN.xs[_]; x == IN.a])`,
+	"value if 1 in IN.xs", "value if IN.a in IN.xs", "value if { x := IN.a; 0, x in IN.xs }", "value if not IN.s in IN.ws", `count([x | x := IN.xs[_]; x == IN.a])`,
 	// sets, in order where they are shown
 	`sort({x | some x in IN.xs})`, `sort({x | some x in IN.ws} & {x | some x in IN.vs})`, `sort({x | some x in IN.ws} | {x | some x in IN.vs})`,
 	`sort({x | some x in IN.ws} - {x | some x in IN.vs})`, `sort(union({{1, 2}, {x | some x in IN.xs}}))`, `sort(intersection({{1, 2, 3}, {x | some x in IN.xs}}))`,
@@ -35,13 +35,18 @@ var values = []string{
 	`object.get(IN.o, "a", "none")`, `object.get(IN.deep, ["a", "b"], "none")`, `object.keys(IN.o) == {"a", "b"}`, `sort(object.keys(IN.o))`, `object.union(IN.o, IN.p)`, `object.union_n([IN.o, {"z": 1}, IN.p])`,
 	`object.remove(IN.o, ["a"])`, `object.filter(IN.o, {"a", "c"})`, `object.subset(IN.o, {"a": IN.p.a})`,
 	`{k: v | some k, v in IN.o; v != null}`, `{k: count(v) | some k, v in IN.deep; is_array(v)}`, `{r.name: r.size | some r in IN.rows}`, `[k | some k, _ in IN.o]`, `IN.o.a`, `IN.o[IN.s]`, `IN.deep.a.b[0]`,
-	`IN.o == IN.p`, `count(IN.o)`, "value if \"x\" in IN.o", "value if \"a\", IN.o.a in IN.o",
+	`IN.o == IN.p`, `count(IN.o)`, "value if \"x\" in IN.o", "value if { x := IN.o.a; \"a\", x in IN.o }",
 	// walk
 	`sort([p | walk(IN.deep, [p, v]); is_number(v)])`, `count([v | walk(IN.deep, [_, v])])`, `sort([v | walk(IN.o, [["a"], v])])`,
 	// every, some, not
 	"value if every x in IN.xs { x > 0 }", "value if every i, x in IN.xs { i < 2; x != 3 }", "value if { some x in IN.xs; x > 2 }", "value if { some x in IN.xs; not x in IN.ys }", "value if not IN.flag",
 	"value if not IN.o.a", "value if { not every_small }\nevery_small if every x in IN.xs { x < 3 }", "value if { some i; IN.xs[i] == IN.ys[i] }", "value if { x := IN.a; y := IN.b; x + y > 0 }",
 	"value if { some r in IN.rows; r.name == IN.s; r.size > 0 }", `value if { {"name": name, "size": size} = IN.rows[_]; name == IN.s; size != 1 }`, "value if { [first, second] = IN.xs; first < second }",
+	// not, of what may have no value
+	`value if not startswith(IN.s, "a")`, `value if not IN.a == 1`, `value if not IN.a > 1`, `value if not IN.a != IN.b`, `value if not IN.a == IN.b`, "value if not f(IN.n)\nf(x) if x > 2", `value if not IN.o[IN.s]`, `value if not lower(IN.s) == "b"`,
+	`value if not count(IN.xs) > 2`, `value if not IN.a + IN.b > 1`, `value if not {"a", "b"}[IN.s]`, `value if not sprintf("%v", [IN.a]) == "1"`, `value if not [IN.a] == [1]`, `value if not {"x": IN.a} == {"x": 1}`, `value if not to_number(IN.s) == 1`, `value if not (IN.a > 1)`, "value if not f(IN.s == \"a\")\nf(x) if x",
+	"value if not IN.s in kinds\nkinds := IN.ws if count(IN.ws) > 1", "value if not contains(lower(IN.s), IN.t)", "value := [x | some x in IN.ws; not startswith(x, IN.t)]", "value if every x in IN.ws { not x == IN.s }", "value if { some x in IN.ws; not x in IN.vs }",
+	"value if not q[IN.s]\nq contains x if some x in IN.ws", "value if not count([x | some x in IN.xs; x > 1]) > 1", "value := 1 if IN.flag\nelse := 2 if not IN.a > 1", "value if not is_number(IN.a)", "value if not glob.match(\"a*\", [], IN.s)", "value if not IN.flag == false", "value if not object.get(IN.o, IN.s, false)",
 	// else, default, several definitions
 	"default value := \"none\"\nvalue := \"big\" if IN.a > 2\nelse := \"small\" if IN.a < 0\nelse := \"middle\" if IN.a == 1", "value := 1 if IN.flag\nelse := 2", "default value := false\nvalue if IN.flag", "default value := [1, 2]\nvalue := IN.xs if count(IN.xs) > 1",
 	"value := \"a\" if IN.a > 0\nvalue := \"b\" if IN.b > 0", "value := IN.a if IN.flag\nvalue := IN.b if IN.n > 2", "value := x if some x in IN.xs", "value := v if { v := IN.o.a; v != null } else := \"null\" if IN.o.a == null",

@@ -66,7 +66,7 @@ fn of_policies_of_the_site_up_to_the_one_that_refuses() {
     ] {
         sources.policy(file, policy(rules).as_bytes());
     }
-    let site = sources.build(Limits::default()).unwrap();
+    let site = sources.build(Limits::default(), |work| work()).unwrap();
     assert_eq!(
         lines(&site, ""),
         [

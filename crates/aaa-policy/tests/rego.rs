@@ -404,3 +404,39 @@ fn what_nobody_uses_is_no_error_and_is_said() {
         "line 3: the variable `x` is never used"
     );
 }
+
+#[test]
+fn what_has_no_value_is_not_allowed_by_its_absence() {
+    for body in [
+        "not startswith(input.data.path, \"/etc\")",
+        "not input.data.env in {\"production\"}",
+        "not \"production\" in input.data.envs",
+        "not input.data.count > 3",
+        "not regex.match(\"^/etc\", lower(input.data.path))",
+        "not forbidden[input.data.path]",
+        "not bad(input.data.path)",
+    ] {
+        let text = policy(&format!(
+            "default allow := false\nforbidden contains \"/etc\"\nbad(x) if x == \"/etc\"\nallow if {{ {body} }}\nx if forbidden[\"/etc\"]"
+        ));
+        let ask = |data| {
+            let asked = request("rpcutil", "ping", &data, &json!({}), &json!({}));
+            decide(&Opa::default(), &bearer(&text), &asked).is_allowed()
+        };
+        assert!(!ask(json!({})), "{body}");
+        let fine = json!({"path": "/tmp", "env": "test", "envs": ["test"], "count": 1});
+        assert!(ask(fine), "{body}");
+        let bad = json!({"path": "/etc", "env": "production", "envs": ["production"], "count": 4});
+        assert!(!ask(bad), "{body}");
+    }
+    // A reference by itself, and what it is compared with, may have none.
+    assert!(ping(&policy("allow if not input.data.path == \"/etc\"")).is_allowed());
+    assert!(ping(&policy("allow if not input.data.path")).is_allowed());
+    let error = check(&policy("allow if { \"a\", input.data.x in input.data }")).unwrap_err();
+    assert!(
+        error
+            .problem()
+            .contains("give what is computed a name first"),
+        "{error}"
+    );
+}

@@ -26,7 +26,7 @@ fn build(
     for (file, lines) in policies {
         sources.policy(file, policy(lines).as_bytes());
     }
-    sources.build(Limits::default())
+    sources.build(Limits::default(), |work| work())
 }
 
 fn problems(policies: &[(&str, &str)], data: &[(&str, &str)]) -> String {

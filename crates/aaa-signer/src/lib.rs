@@ -13,6 +13,7 @@
 )]
 
 pub mod action_policy;
+mod aside;
 mod expiry;
 pub mod key_files;
 pub mod keys;
@@ -36,6 +37,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use crate::action_policy::{Configured, Followed};
+use crate::aside::aside;
 use crate::expiry::{DELEGATOR, Expiry};
 use crate::key_files::{KeyFiles, KeyProblem, Loaded};
 use crate::meter::Meter;
@@ -183,12 +185,13 @@ fn chain(settings: &Settings, followed: &Rules) -> Chain {
             (None, None) => Box::new(ActionPolicy::default()),
         }
     };
+    let opa = || -> Box<dyn Authorizer> { Box::new(Opa::default().waiting(aside)) };
     let mut authorizers: Vec<Box<dyn Authorizer>> = Vec::new();
     for kind in &settings.authorizers {
         match (kind, &settings.site_policies) {
             (settings::Authorizer::ActionList, _) => authorizers.push(Box::new(ActionList)),
             (settings::Authorizer::ActionPolicy, _) => authorizers.push(action_policy()),
-            (settings::Authorizer::Opa, None) => authorizers.push(Box::new(Opa::default())),
+            (settings::Authorizer::Opa, None) => authorizers.push(opa()),
             // The site's first, so that an allowed request is on record with the rule of its own token.
             (settings::Authorizer::Opa, Some(configured)) => {
                 let followed = followed.site_policies.clone();
@@ -196,7 +199,7 @@ fn chain(settings: &Settings, followed: &Rules) -> Chain {
                     followed.unwrap_or_else(|| site_policies::Followed::new(configured)),
                 ));
                 if configured.with_tokens {
-                    authorizers.push(Box::new(Opa::default()));
+                    authorizers.push(opa());
                 }
             }
         }

@@ -12,6 +12,8 @@ use aaa_service::config::{Document, FileContent, Kind, Setting};
 use aaa_service::shell::{Directory, Shell};
 use arc_swap::ArcSwap;
 
+use crate::aside::aside;
+
 /// The name of the section, and of its files in the log.
 pub(crate) const SECTION: &str = "opa_authorizer";
 
@@ -140,7 +142,7 @@ impl Files {
             contents,
             mut problems,
         } = reader;
-        match sources.build(Limits::default()) {
+        match sources.build(Limits::default(), aside) {
             Ok(policies) if problems.is_empty() => {
                 let policies = Arc::new(policies);
                 return Ok(Loaded { policies, contents });

@@ -63,8 +63,13 @@ pub(super) fn admit(name: &str, arguments: &[Value]) -> Result<(), Refusal> {
         | "strings.any_suffix_match"
         | "json.marshal_with_options"
         | "object.remove"
-        | "object.filter"
-        | "object.subset" => together(first, second),
+        | "object.filter" => together(first, second),
+        "object.subset" => match arguments {
+            [Value::Object(_), Value::Object(_)]
+            | [Value::Set(_), Value::Set(_)]
+            | [Value::Array(_), Value::Array(_) | Value::Set(_)] => together(first, second),
+            _ => Err(Refusal::Undefined),
+        },
         "replace" => replaced(arguments),
         "strings.replace_n" => replaced_each(arguments),
         "split" => within(first, MOST_GIVEN / 4),

@@ -7,13 +7,14 @@ use aaa_core::claims::{ClientClaims, ClientPermissions, Standard};
 use aaa_core::filter::Filter;
 use aaa_core::request::{Body, Request, Version};
 
+use super::visible::Visible;
 use crate::Question;
 
 /// How many values one number of [`weight`] stands for at least, so that long strings count too.
 const BYTES_PER_UNIT: usize = 32;
 
 /// The members of `input`, in the order of their names, as the engine keeps them.
-const INPUT: [&str; 10] = [
+pub(super) const INPUT: [&str; 10] = [
     "action",
     "agent",
     "claims",
@@ -46,7 +47,7 @@ const FILTER: [&str; 5] = ["agent", "cf_class", "compound", "fact", "identity"];
 const FACT: [&str; 3] = ["fact", "operator", "value"];
 
 /// The claims by their names on the wire, in the order of these.
-const CLAIMS: [&str; 19] = [
+pub(super) const CLAIMS: [&str; 19] = [
     "agents",
     "aud",
     "callerid",
@@ -88,63 +89,49 @@ struct Names {
     fact: [Value; 3],
 }
 
-/// `input`: from the envelope, never from the body's copies of it, and the claims.
-pub(super) fn document(question: &Question<'_>) -> Value {
+/// `input`: from the envelope, never from the body's copies of it, and the claims. What is not visible is not made.
+pub(super) fn document(question: &Question<'_>, visible: Visible) -> Value {
     let request = question.request;
-    let data = match request.body() {
-        Body::Rpc { data, .. } => value(data),
-        Body::Plain => Value::Null,
-    };
     NAMES.with(|names| {
-        let shared = Shared {
-            agent: Value::from(request.agent()),
-            collective: Value::from(request.collective()),
-            sender: Value::from(request.sender()),
-            time: Value::from(request.time().to_string()),
-            ttl: Value::from(request.ttl()),
-        };
-        let envelope = envelope(names, request, &shared);
+        let when =
+            |place: usize, make: &dyn Fn() -> Value| (visible.input & (1 << place) != 0).then(make);
         let members = [
-            Value::from(question.action),
-            shared.agent,
-            named(&names.claims, claims(question.claims)),
-            shared.collective,
-            data,
-            envelope,
-            shared.sender,
-            Value::from(question.site),
-            shared.time,
-            shared.ttl,
+            when(0, &|| Value::from(question.action)),
+            when(1, &|| Value::from(request.agent())),
+            when(2, &|| {
+                named(&names.claims, claims(question.claims, visible.claims))
+            }),
+            when(3, &|| Value::from(request.collective())),
+            when(4, &|| match request.body() {
+                Body::Rpc { data, .. } => value(data),
+                Body::Plain => Value::Null,
+            }),
+            when(5, &|| envelope(names, request)),
+            when(6, &|| Value::from(request.sender())),
+            when(7, &|| Value::from(question.site)),
+            when(8, &|| Value::from(request.time().to_string())),
+            when(9, &|| Value::from(request.ttl())),
         ];
-        named(&names.input, members.map(Some))
+        named(&names.input, members)
     })
 }
 
-/// What stands both in `input` and in `input.request`, made once.
-struct Shared {
-    agent: Value,
-    collective: Value,
-    sender: Value,
-    time: Value,
-    ttl: Value,
-}
-
 /// `input.request`. The caller in it is called what it is: the client's own words, which prove nothing.
-fn envelope(names: &Names, request: &Request, shared: &Shared) -> Value {
+fn envelope(names: &Names, request: &Request) -> Value {
     let protocol = match request.version() {
         Version::V1 => 1_i64,
         Version::V2 => 2,
     };
     let members = [
-        shared.agent.clone(),
+        Value::from(request.agent()),
         Value::from(request.claimed_caller()),
-        shared.collective.clone(),
+        Value::from(request.collective()),
         filter(names, request.filter()),
         Value::from(request.id()),
         Value::from(protocol),
-        shared.sender.clone(),
-        shared.time.clone(),
-        shared.ttl.clone(),
+        Value::from(request.sender()),
+        Value::from(request.time().to_string()),
+        Value::from(request.ttl()),
     ];
     named(&names.request, members.map(Some))
 }
@@ -189,8 +176,8 @@ fn named<const N: usize>(names: &[Value; N], members: [Option<Value>; N]) -> Val
     )
 }
 
-/// The claims in the order of [`CLAIMS`], those that are absent on the wire left out.
-fn claims(claims: &ClientClaims) -> [Option<Value>; 19] {
+/// The claims in the order of [`CLAIMS`], those that are absent on the wire or not visible left out.
+fn claims(claims: &ClientClaims, visible: u32) -> [Option<Value>; 19] {
     let ClientClaims {
         callerid,
         agents,
@@ -222,28 +209,34 @@ fn claims(claims: &ClientClaims) -> [Option<Value>; 19] {
         let rights = permissions.given().into_iter();
         object(rights.map(|right| (right, Value::from(true))))
     };
+    let when = |place: usize, make: &dyn Fn() -> Option<Value>| {
+        (visible & (1 << place) != 0).then(make).flatten()
+    };
     [
-        texts(agents),
-        aud.as_ref().map(value),
-        Some(Value::from(callerid.as_str())),
-        exp.map(Value::from),
-        iat.map(Value::from),
-        text(iss),
-        issexp.map(Value::from),
-        text(jti),
-        nbf.map(Value::from),
-        text(opa_policy),
-        text(ou),
-        permissions.map(given),
-        texts(pub_subjects),
-        text(public_key),
-        serde_json::to_value(purpose)
-            .ok()
-            .map(|purpose| value(&purpose)),
-        text(sub),
-        texts(sub_subjects),
-        text(tcs),
-        (!user_properties.is_empty()).then(|| object(properties)),
+        when(0, &|| texts(agents)),
+        when(1, &|| aud.as_ref().map(value)),
+        when(2, &|| Some(Value::from(callerid.as_str()))),
+        when(3, &|| exp.map(Value::from)),
+        when(4, &|| iat.map(Value::from)),
+        when(5, &|| text(iss)),
+        when(6, &|| issexp.map(Value::from)),
+        when(7, &|| text(jti)),
+        when(8, &|| nbf.map(Value::from)),
+        when(9, &|| text(opa_policy)),
+        when(10, &|| text(ou)),
+        when(11, &|| permissions.map(given)),
+        when(12, &|| texts(pub_subjects)),
+        when(13, &|| text(public_key)),
+        when(14, &|| {
+            let purpose = serde_json::to_value(purpose).ok();
+            purpose.map(|purpose| value(&purpose))
+        }),
+        when(15, &|| text(sub)),
+        when(16, &|| texts(sub_subjects)),
+        when(17, &|| text(tcs)),
+        when(18, &|| {
+            (!user_properties.is_empty()).then(|| object(properties.clone()))
+        }),
     ]
 }
 
@@ -350,7 +343,7 @@ mod tests {
     use super::*;
 
     fn as_input(of: &ClientClaims) -> Value {
-        NAMES.with(|names| named(&names.claims, claims(of)))
+        NAMES.with(|names| named(&names.claims, claims(of, u32::MAX)))
     }
 
     #[test]
@@ -374,6 +367,26 @@ mod tests {
                 as_input(&some),
                 value(&serde_json::to_value(&some).unwrap())
             );
+        }
+    }
+
+    #[test]
+    fn each_claim_is_left_out_when_it_is_not_visible() {
+        let full = ClientClaims {
+            callerid: "up=alice".to_owned(),
+            ou: "choria".to_owned(),
+            ..ClientClaims::default()
+        };
+        for (place, name) in CLAIMS.iter().enumerate() {
+            let made = claims(&full, 1 << place);
+            let whole = claims(&full, u32::MAX);
+            for (other, value) in made.iter().enumerate() {
+                assert_eq!(
+                    value,
+                    if other == place { &whole[place] } else { &None },
+                    "{name}"
+                );
+            }
         }
     }
 

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regorus::unstable::{Expr, Module, Rule, RuleHead};
 
+use super::builtins;
 use super::error::PolicyError;
 use super::shape::{Node, Shape};
 use super::variables;
+use super::visible::Visible;
 use super::walk::{Names, Walker, dotted};
 
 /// The package that policies of callers are in.
@@ -28,6 +30,10 @@ pub(super) struct Inspection {
     pub(super) allow_line: Option<u32>,
     /// What is declared or imported and never used.
     pub(super) unused: Vec<PolicyError>,
+    /// What of `input` it can see.
+    pub(super) visible: Visible,
+    /// Whether it calls a function that goes by the filter.
+    pub(super) asks_filter: bool,
     /// How costly evaluating it can become.
     pub(super) shape: Shape,
 }
@@ -73,6 +79,10 @@ pub(super) fn inspect(module: &Module) -> Result<Inspection, PolicyError> {
     }
     variables::check(module, &names)?;
     Ok(Inspection {
+        visible: Visible::of(module),
+        asks_filter: functions
+            .keys()
+            .any(|name| builtins::filter_function(name).is_some()),
         unused: variables::unused(module),
         functions,
         allow_line: allow_line(module),
@@ -81,7 +91,7 @@ pub(super) fn inspect(module: &Module) -> Result<Inspection, PolicyError> {
 }
 
 /// The names that the policy itself defines.
-fn names(module: &Module) -> Result<Names, PolicyError> {
+pub(super) fn names(module: &Module) -> Result<Names, PolicyError> {
     let mut names = Names::default();
     let mut defaults = BTreeSet::new();
     for rule in &module.policy {
@@ -109,7 +119,7 @@ fn names(module: &Module) -> Result<Names, PolicyError> {
             } if bodies.is_empty() => {
                 return Err(PolicyError::at(span.line, "a rule needs a value or a body"));
             }
-            _ => {}
+            Rule::Spec { .. } => {}
         }
     }
     names.aliases = module

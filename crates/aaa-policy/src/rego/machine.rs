@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,14 +12,16 @@ use regorus::{Engine, Value};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::builtins::{self, Builtin};
+use super::defined::demanded;
 use super::error::PolicyError;
 use super::filters::{self, Kind, Missing};
 use super::guard::Refusal;
 use super::input::{document, weight};
-use super::inspect::{Inspection, inspect};
-use super::lane::{Lane, Stopped, here};
+use super::inspect::{Inspection, inspect, names};
+use super::lane::{Lane, Room, Stopped, here};
 use super::shape::Shape;
 use super::source;
+use super::visible::Visible;
 use crate::Line;
 use crate::Question;
 
@@ -27,6 +30,12 @@ const ALLOW: &str = "data.io.choria.aaasvc.allow";
 
 /// How many steps the engine takes between looks at the clock.
 const STEPS: NonZeroU32 = NonZeroU32::new(16).unwrap();
+
+/// How long an evaluation may take on the thread that asks. Most take a hundredth of it.
+const AT_MOST_HERE: Duration = Duration::from_millis(1);
+
+/// How often in a row it may take longer, before a policy is evaluated apart from the start.
+const PATIENT: u8 = 3;
 
 /// How often an evaluation is tried when other work on the host leaves it no time.
 const ATTEMPTS: u32 = 4;
@@ -57,6 +66,33 @@ pub(super) struct Policy {
     pub(super) rule: String,
     /// Engines that nobody uses right now.
     idle: Mutex<Vec<Machine>>,
+    /// How often in a row it took longer than the thread that asks can spare.
+    slow: AtomicU8,
+    /// For one evaluation apart at a time, so that a slow policy keeps its own bearers waiting and nobody else.
+    room: Room,
+}
+
+/// What of a request a policy needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Needs {
+    visible: Visible,
+    filter: bool,
+}
+
+impl Needs {
+    /// Nothing.
+    pub(super) const NOTHING: Self = Self {
+        visible: Visible::NOTHING,
+        filter: false,
+    };
+
+    /// What either of two needs.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self {
+            visible: self.visible.or(other.visible),
+            filter: self.filter || other.filter,
+        }
+    }
 }
 
 /// What one evaluation is given.
@@ -73,11 +109,12 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// For a request.
-    pub(super) fn new(question: &Question<'_>, limit: Duration) -> Self {
+    /// For a request, as far as it is needed.
+    pub(super) fn new(question: &Question<'_>, needs: Needs, limit: Duration) -> Self {
+        let filter = needs.filter.then(|| question.request.filter().clone());
         Self {
-            input: document(question),
-            filter: question.request.filter().clone(),
+            input: document(question, needs.visible),
+            filter: filter.unwrap_or_default(),
             now: i64::try_from(question.now.as_nanosecond()).unwrap_or(i64::MAX),
             limit,
         }
@@ -111,7 +148,9 @@ impl Policy {
         let inspection = inspect(&parsed.module)?;
         builtins::check(&inspection.functions)?;
         let weighed = weight(&data, 1 << AT_ONCE.bits);
-        let template = prepare(text, data, parsed.v0, longest)?;
+        let names = names(&parsed.module)?;
+        let demanded = demanded(text, &parsed.module, &names)?;
+        let template = prepare(&demanded, data, parsed.v0)?;
         let rule = match inspection.allow_line {
             Some(line) => format!("{name} allow (line {line})"),
             None => format!("{name} allow"),
@@ -122,7 +161,17 @@ impl Policy {
             inspection,
             rule,
             idle: Mutex::default(),
+            slow: AtomicU8::new(0),
+            room: Room::of(1),
         })
+    }
+
+    /// What it needs of a request.
+    pub(super) fn needs(&self) -> Needs {
+        Needs {
+            visible: self.inspection.visible,
+            filter: self.inspection.asks_filter,
+        }
     }
 
     /// What is declared or imported in it and never used.
@@ -138,11 +187,16 @@ impl Policy {
     /// Evaluates `allow`.
     pub(super) fn evaluate(&self, given: Given, lane: &Lane) -> Verdict {
         let limit = given.limit;
-        let outcome = if self.runs_at_once(&given.input) {
+        let here = self.slow.load(Ordering::Relaxed) < PATIENT && self.runs_at_once(&given.input);
+        let outcome = if here {
             self.evaluate_here(&given)
         } else {
-            self.evaluate_apart(given, lane)
+            Ok(None)
         };
+        let outcome = outcome.and_then(|verdict| match verdict {
+            Some(verdict) => Ok(verdict),
+            None => self.evaluate_apart(given, lane),
+        });
         outcome.unwrap_or_else(|stopped| {
             Verdict::Trouble(match stopped {
                 Stopped::TimeIsUp => too_long(limit),
@@ -155,20 +209,20 @@ impl Policy {
         })
     }
 
-    /// The lines that can run, and whether they do for this; `name` is what the policy is called.
-    pub(super) fn lines(&self, name: &str, given: Given, lane: &Lane) -> Vec<Line> {
+    /// The lines that can run, and whether they do for this; `name` is what the policy is called, and `text` how its author wrote it.
+    pub(super) fn lines(&self, name: &str, text: &str, given: Given, lane: &Lane) -> Vec<Line> {
         let mut machine = self.machine();
         machine.engine.set_enable_coverage(true);
-        let report = lane.run(given.limit * PATIENCE, move || {
+        let report = lane.run(&self.room, given.limit * PATIENCE, move || {
             machine.evaluate(&given);
             machine.engine.get_coverage_report()
         });
         let Ok(Ok(report)) = report else {
             return Vec::new();
         };
+        let text: Vec<&str> = text.lines().collect();
         let mut lines = BTreeMap::new();
         for file in report.files {
-            let text: Vec<&str> = file.code.lines().collect();
             let ran = file.covered.iter().map(|number| (number, true));
             for (number, ran) in file.not_covered.iter().map(|n| (n, false)).chain(ran) {
                 let place = usize::try_from(*number).unwrap_or_default();
@@ -181,14 +235,20 @@ impl Policy {
         lines.into_values().collect()
     }
 
-    fn evaluate_here(&self, given: &Given) -> Result<Verdict, Stopped> {
+    /// `None` when it takes longer than this thread, which others wait for, can spare.
+    fn evaluate_here(&self, given: &Given) -> Result<Option<Verdict>, Stopped> {
         let idle = lock(&self.idle).pop();
         let mut machine = idle.unwrap_or_else(|| self.machine());
         // After a panic, the engine is not used again.
         let (verdict, machine) = here(move || {
-            let verdict = machine.evaluate(given);
+            let verdict = machine.attempt(given, AT_MOST_HERE);
             (verdict, machine)
         })?;
+        if verdict.is_some() {
+            self.slow.store(0, Ordering::Relaxed);
+        } else {
+            self.slow.fetch_add(1, Ordering::Relaxed);
+        }
         let mut idle = lock(&self.idle);
         if idle.len() < MOST_IDLE {
             idle.push(machine);
@@ -199,7 +259,15 @@ impl Policy {
     /// The engine is made and dropped over there, too: what it holds may nest as deep as the stack allows.
     fn evaluate_apart(&self, given: Given, lane: &Lane) -> Result<Verdict, Stopped> {
         let mut machine = self.machine();
-        lane.run(given.limit * PATIENCE, move || machine.evaluate(&given))
+        let started = Instant::now();
+        let verdict = lane.run(&self.room, given.limit * PATIENCE, move || {
+            machine.evaluate(&given)
+        });
+        // It may have been the host that was slow.
+        if started.elapsed() < AT_MOST_HERE {
+            self.slow.store(0, Ordering::Relaxed);
+        }
+        verdict
     }
 
     fn runs_at_once(&self, input: &Value) -> bool {
@@ -217,11 +285,11 @@ impl Policy {
 }
 
 /// Has the engine check a policy and make ready for it.
-fn prepare(text: &str, data: Value, v0: bool, longest: usize) -> Result<Engine, PolicyError> {
+fn prepare(text: &str, data: Value, v0: bool) -> Result<Engine, PolicyError> {
     let mut engine = Engine::new();
     engine.set_rego_v0(v0);
     engine.set_strict_builtin_errors(false);
-    engine.set_policy_length_config(source::lengths(longest));
+    engine.set_policy_length_config(source::lengths(text.len()));
     let made_ready = engine
         .add_data(data)
         .and_then(|()| engine.add_policy(source::NAME.to_owned(), text.to_owned()))
@@ -297,8 +365,9 @@ impl Machine {
     /// the thread waiting. So a policy whose time ran out is evaluated once more, and the processor's own time tells
     /// whether that was its doing; asking for it each time would cost more than many a policy.
     fn evaluate(&mut self, given: &Given) -> Verdict {
-        let first = given.limit * 2 / 5;
-        let more = given.limit.saturating_sub(first);
+        let left = given.limit.saturating_sub(AT_MOST_HERE);
+        let first = left * 2 / 5;
+        let more = left.saturating_sub(first);
         if let Some(verdict) = self.attempt(given, first) {
             return verdict;
         }

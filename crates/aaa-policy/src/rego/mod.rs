@@ -15,6 +15,7 @@ use regorus::Value;
 use crate::{Authorizer, Line, Look, Question};
 
 mod builtins;
+mod defined;
 mod error;
 mod filters;
 mod guard;
@@ -26,12 +27,14 @@ mod shape;
 pub mod site;
 mod source;
 mod variables;
+mod visible;
 mod walk;
 
 pub use error::PolicyError;
 
 pub(crate) use filters::parse_fact;
-use lane::{Lane, Stopped};
+pub use lane::Aside;
+use lane::{Lane, Room, Stopped};
 use machine::{Given, Policy, Verdict};
 
 /// How long compiling may take.
@@ -67,6 +70,8 @@ pub struct Opa {
     /// By their whole text, so that no two are ever taken for one another. Broken ones are kept, too.
     policies: Cache<String, Arc<Compiled>, Share>,
     lane: Lane,
+    /// For compiling, which evaluations must not hold up.
+    compiling: Lane,
 }
 
 type Compiled = Result<Policy, PolicyError>;
@@ -96,6 +101,17 @@ impl Opa {
             limits,
             policies: cache(limits, share),
             lane: Lane::default(),
+            compiling: Lane::default(),
+        }
+    }
+
+    /// Waits in that way for policies that take long.
+    #[must_use]
+    pub fn waiting(self, aside: Aside) -> Self {
+        Self {
+            lane: Lane::new(aside),
+            compiling: Lane::new(aside),
+            ..self
         }
     }
 
@@ -108,7 +124,7 @@ impl Opa {
     fn policy(&self, text: &str) -> Result<Arc<Compiled>, PolicyError> {
         self.policies
             .get_or_insert_with(text, || {
-                compile(text, self.limits.policy_bytes, &self.lane).map(Arc::new)
+                compile(text, self.limits.policy_bytes, &self.compiling).map(Arc::new)
             })
             .map_err(not_compiled)
     }
@@ -150,8 +166,8 @@ impl Authorizer for Opa {
         }
         match self.policy(text).as_deref() {
             Ok(Ok(policy)) => {
-                let given = Given::new(question, self.limits.time);
-                policy.lines(source::NAME, given, &self.lane)
+                let given = Given::new(question, policy.needs(), self.limits.time);
+                policy.lines(source::NAME, text, given, &self.lane)
             }
             Ok(Err(_)) | Err(_) => Vec::new(),
         }
@@ -160,7 +176,10 @@ impl Authorizer for Opa {
 
 impl Opa {
     fn ask(&self, policy: &Policy, question: &Question<'_>) -> Decision {
-        match policy.evaluate(Given::new(question, self.limits.time), &self.lane) {
+        match policy.evaluate(
+            Given::new(question, policy.needs(), self.limits.time),
+            &self.lane,
+        ) {
             Verdict::Allow => Decision::allow(policy.rule.clone()),
             Verdict::Deny(missing) => Decision::Deny {
                 rule: policy.rule.clone().into(),
@@ -205,7 +224,7 @@ fn compile_with(
     lane: &Lane,
 ) -> Result<Compiled, Stopped> {
     let (name, text) = (name.to_owned(), text.to_owned());
-    lane.run(COMPILING, move || {
+    lane.run(&Room::of(1), COMPILING, move || {
         Policy::compile(&name, &text, data, longest)
     })
 }

@@ -13,8 +13,8 @@ use regorus::value::Object;
 
 use super::error::PolicyError;
 use super::input;
-use super::lane::Lane;
-use super::machine::{Given, Policy, Verdict};
+use super::lane::{Aside, Lane};
+use super::machine::{Given, Needs, Policy, Verdict};
 use super::{Limits, compile_with, filters, not_compiled};
 use crate::actionpolicy::data_file;
 use crate::{Authorizer, Line, Look, Question};
@@ -96,11 +96,11 @@ impl Sources {
         self.problems.push(SiteProblem { data, text });
     }
 
-    /// The policies, ready to decide.
+    /// The policies, ready to decide, which wait in that way when they take long.
     ///
     /// # Errors
     /// Everything that is wrong with the files.
-    pub fn build(mut self, limits: Limits) -> Result<SitePolicies, Vec<SiteProblem>> {
+    pub fn build(mut self, limits: Limits, aside: Aside) -> Result<SitePolicies, Vec<SiteProblem>> {
         if self.bytes > MOST_DATA {
             let problem = format!("the data documents have more than {MOST_DATA} bytes together");
             self.problem(true, problem);
@@ -124,7 +124,7 @@ impl Sources {
                 .map(|(name, value)| (Value::from(name), value))
                 .collect::<Object>(),
         );
-        let lane = Lane::default();
+        let lane = Lane::new(aside);
         let mut policies = Vec::with_capacity(self.policies.len());
         for (file, text) in std::mem::take(&mut self.policies) {
             match compile(&file, &text, &data, limits, &lane) {
@@ -144,7 +144,9 @@ impl Sources {
             [one] => one.policy.rule.clone(),
             several => format!("{} site policies", several.len()),
         };
+        let needs = policies.iter().map(|policy| policy.policy.needs());
         Ok(SitePolicies {
+            needs: needs.fold(Needs::NOTHING, Needs::or),
             policies,
             rule,
             limits,
@@ -169,18 +171,23 @@ fn compile(
     let name = name.to_string_lossy().into_owned();
     let policy = compile_with(&name, text, data.clone(), limits.policy_bytes, lane)
         .map_err(not_compiled)??;
-    Ok(Named { name, policy })
+    let text = text.to_owned();
+    Ok(Named { name, text, policy })
 }
 
 struct Named {
     /// The name of its file, without the directory.
     name: String,
+    /// How its author wrote it.
+    text: String,
     policy: Policy,
 }
 
 /// Policies of a site that are ready to decide.
 pub struct SitePolicies {
     policies: Vec<Named>,
+    /// What they need of a request, all together.
+    needs: Needs,
     /// What an allowed request is allowed by.
     rule: String,
     limits: Limits,
@@ -205,8 +212,8 @@ impl Authorizer for SitePolicies {
         if self.policies.is_empty() {
             return Decision::failed("there are no site policies");
         }
-        let given = Given::new(question, self.limits.time);
-        for Named { name, policy } in &self.policies {
+        let given = Given::new(question, self.needs, self.limits.time);
+        for Named { name, policy, .. } in &self.policies {
             let verdict = policy.evaluate(given.clone(), &self.lane);
             let allows = verdict == Verdict::Allow;
             seen(&Look {
@@ -232,10 +239,10 @@ impl Authorizer for SitePolicies {
     }
 
     fn lines(&self, question: &Question<'_>) -> Vec<Line> {
-        let given = Given::new(question, self.limits.time);
+        let given = Given::new(question, self.needs, self.limits.time);
         let mut lines = Vec::new();
-        for Named { name, policy } in &self.policies {
-            lines.extend(policy.lines(name, given.clone(), &self.lane));
+        for Named { name, text, policy } in &self.policies {
+            lines.extend(policy.lines(name, text, given.clone(), &self.lane));
             if policy.evaluate(given.clone(), &self.lane) != Verdict::Allow {
                 break;
             }

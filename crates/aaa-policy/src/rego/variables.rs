@@ -20,12 +20,12 @@ use super::walk::Names;
 /// The first of them.
 pub(super) fn check(module: &Module, names: &Names) -> Result<(), PolicyError> {
     let given = ["input", "data"].into_iter();
-    let named = names.rules.iter().chain(names.aliases.keys());
+    let own = names.rules.iter().chain(names.aliases.keys());
     let imported = module.imports.iter().map(|import| alias(import).text());
     let global = Scope {
         outer: None,
         names: given
-            .chain(named.map(String::as_str))
+            .chain(own.map(String::as_str))
             .chain(imported)
             .collect(),
     };
@@ -299,7 +299,7 @@ fn values(head: &RuleHead) -> Vec<&Expr> {
 }
 
 /// The name that an import has in the module.
-fn alias(import: &regorus::unstable::Import) -> &Span {
+pub(super) fn alias(import: &regorus::unstable::Import) -> &Span {
     match (&import.r#as, import.refr.as_ref()) {
         (Some(alias), _) => alias,
         (None, Expr::RefDot { field, .. }) => &field.0,
@@ -309,7 +309,7 @@ fn alias(import: &regorus::unstable::Import) -> &Span {
 }
 
 /// The expressions of a statement, without queries in it.
-fn expressions(statement: &LiteralStmt) -> Vec<&Expr> {
+pub(super) fn expressions(statement: &LiteralStmt) -> Vec<&Expr> {
     let mut found: Vec<&Expr> = match &statement.literal {
         Literal::SomeVars { .. } => Vec::new(),
         Literal::SomeIn {
@@ -330,7 +330,7 @@ fn expressions(statement: &LiteralStmt) -> Vec<&Expr> {
 }
 
 /// A comprehension: what is collected, and from which query.
-fn comprehension(expr: &Expr) -> Option<(Vec<&Expr>, &Query)> {
+pub(super) fn comprehension(expr: &Expr) -> Option<(Vec<&Expr>, &Query)> {
     match expr {
         Expr::ArrayCompr { term, query, .. } | Expr::SetCompr { term, query, .. } => {
             Some((vec![term], query))
@@ -353,7 +353,7 @@ fn each_variable<'a>(expr: &'a Expr, found: &mut impl FnMut(&'a Span)) {
 }
 
 /// What an expression is made of, without the names of functions and the insides of comprehensions.
-fn parts(expr: &Expr) -> Vec<&Expr> {
+pub(super) fn parts(expr: &Expr) -> Vec<&Expr> {
     match expr {
         Expr::Array { items, .. } | Expr::Set { items, .. } => {
             items.iter().map(AsRef::as_ref).collect()

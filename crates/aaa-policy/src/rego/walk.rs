@@ -259,6 +259,14 @@ impl<'a> Walker<'a> {
                 ..
             } => {
                 if let Some(key) = key {
+                    let computed = |part: &Expr| match part {
+                        Expr::Var { span, .. } => self.names.rules.contains(span.text()),
+                        other => !is_constant(other),
+                    };
+                    if computed(key) || computed(value) {
+                        let wanted = "`x, y in z` takes variables and constants; give what is computed a name first";
+                        self.refuse(expr.span().line, wanted);
+                    }
                     self.expr(key);
                 }
                 self.both(value, collection);

@@ -1,0 +1,354 @@
+//! What OPA demands of the operands of a negated expression: that they have a value.
+//!
+//! `not startswith(input.data.path, "/etc")` has no value in OPA where the path has none, so it allows nothing; the engine takes it for
+//! true. OPA moves operands out of the negation. The same is done here, in the text that the engine gets: `_ = (input.data.path); `
+//! goes before the `not`. Lines stay what they are, so that errors still name the author's.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use regorus::unstable::{
+    AssignOp, BoolOp, Expr, Literal, LiteralStmt, Module, Query, Rule, RuleHead, Span,
+};
+
+use super::error::PolicyError;
+use super::variables::{alias, comprehension, expressions, parts};
+use super::walk::Names;
+
+/// The text of a module with what its negations demand.
+///
+/// # Errors
+/// When that cannot be written on one line.
+pub(super) fn demanded<'a>(
+    text: &'a str,
+    module: &'a Module,
+    names: &'a Names,
+) -> Result<Cow<'a, str>, PolicyError> {
+    let mut writer = Writer {
+        text,
+        names,
+        imported: module
+            .imports
+            .iter()
+            .map(|import| alias(import).text())
+            .collect(),
+        additions: Vec::new(),
+    };
+    for rule in &module.policy {
+        let Rule::Spec { head, bodies, .. } = rule.as_ref() else {
+            continue;
+        };
+        match head {
+            RuleHead::Compr { refr, assign, .. } => {
+                writer.inside(refr)?;
+                if let Some(assign) = assign {
+                    writer.inside(&assign.value)?;
+                }
+            }
+            RuleHead::Set { refr, key, .. } => {
+                writer.inside(refr)?;
+                if let Some(key) = key {
+                    writer.inside(key)?;
+                }
+            }
+            RuleHead::Func { assign, .. } => {
+                if let Some(assign) = assign {
+                    writer.inside(&assign.value)?;
+                }
+            }
+        }
+        for body in bodies {
+            if let Some(assign) = &body.assign {
+                writer.inside(&assign.value)?;
+            }
+            writer.query(&body.query)?;
+        }
+    }
+    writer.written()
+}
+
+struct Writer<'a> {
+    text: &'a str,
+    names: &'a Names,
+    imported: BTreeSet<&'a str>,
+    /// What is added, and before which byte.
+    additions: Vec<(usize, String)>,
+}
+
+impl<'a> Writer<'a> {
+    fn written(mut self) -> Result<Cow<'a, str>, PolicyError> {
+        if self.additions.is_empty() {
+            return Ok(Cow::Borrowed(self.text));
+        }
+        self.additions.sort_by_key(|(place, _)| *place);
+        let mut written = String::with_capacity(self.text.len() * 2);
+        let mut from = 0;
+        for (place, addition) in &self.additions {
+            let before = self.text.get(from..*place);
+            written.push_str(before.ok_or_else(|| PolicyError::new("a place is not in the text"))?);
+            written.push_str(addition);
+            from = *place;
+        }
+        written.push_str(self.text.get(from..).unwrap_or_default());
+        Ok(Cow::Owned(written))
+    }
+
+    fn query(&mut self, query: &Query) -> Result<(), PolicyError> {
+        for statement in &query.stmts {
+            if let Literal::NotExpr { expr, .. } = &statement.literal {
+                self.negation(statement, expr)?;
+            }
+            for expr in expressions(statement) {
+                self.inside(expr)?;
+            }
+            if let Literal::Every { query, .. } = &statement.literal {
+                self.query(query)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The queries within an expression.
+    fn inside(&mut self, expr: &Expr) -> Result<(), PolicyError> {
+        if let Some((heads, query)) = comprehension(expr) {
+            self.query(query)?;
+            return heads.into_iter().try_for_each(|head| self.inside(head));
+        }
+        parts(expr)
+            .into_iter()
+            .try_for_each(|part| self.inside(part))
+    }
+
+    fn negation(&mut self, statement: &LiteralStmt, expr: &Expr) -> Result<(), PolicyError> {
+        let mut wanted = Vec::new();
+        self.operands(expr, &mut wanted);
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let line = statement.span.line;
+        let with: Vec<&str> = statement
+            .with_mods
+            .iter()
+            .map(|with| with.span.text())
+            .collect();
+        let with = with.join(" ");
+        let mut addition = String::new();
+        for operand in wanted {
+            let demand = format!("_ = ({}) {with}; ", self.whole(operand.span()));
+            addition.push_str(&one_line(&demand).ok_or_else(|| {
+                PolicyError::at(
+                    line,
+                    "what stands behind `not` is too long; give its parts names first",
+                )
+            })?);
+        }
+        let (start, end) = self.quoted(&statement.span);
+        // A body without braces has room for one expression only.
+        let before = self.text.get(..start).unwrap_or_default().trim_end();
+        if before.ends_with("if") {
+            addition.insert_str(0, "{ ");
+            self.additions.push((end, " }".to_owned()));
+        }
+        self.additions.push((start, addition));
+        Ok(())
+    }
+
+    /// A span's place, with the quotes of texts at its ends, which the engine leaves out.
+    fn quoted(&self, span: &Span) -> (usize, usize) {
+        let (start, end) = (place(span.start), place(span.end));
+        let before = self.text.get(..start).unwrap_or_default();
+        let after = self.text.get(end..).unwrap_or_default();
+        (
+            start - usize::from(before.ends_with(['"', '`'])),
+            end + usize::from(after.starts_with(['"', '`'])),
+        )
+    }
+
+    fn whole(&self, span: &Span) -> &'a str {
+        let (start, end) = self.quoted(span);
+        self.text.get(start..end).unwrap_or_default()
+    }
+
+    /// The operands of a negated expression that must have a value. A reference by itself, or compared with `==`, need have none.
+    fn operands<'e>(&self, expr: &'e Expr, wanted: &mut Vec<&'e Expr>) {
+        match expr {
+            Expr::Var { .. } => {}
+            Expr::RefDot { refr, .. } => self.operands(refr, wanted),
+            Expr::RefBrack { refr, index, .. } => {
+                self.operands(refr, wanted);
+                self.operand(index, wanted);
+            }
+            Expr::BoolExpr {
+                op: BoolOp::Eq,
+                lhs,
+                rhs,
+                ..
+            }
+            | Expr::AssignExpr {
+                op: AssignOp::Eq,
+                lhs,
+                rhs,
+                ..
+            } => {
+                for side in [lhs, rhs] {
+                    match side.as_ref() {
+                        Expr::Var { .. } | Expr::RefDot { .. } | Expr::RefBrack { .. } => {
+                            self.operands(side, wanted);
+                        }
+                        other => self.operand(other, wanted),
+                    }
+                }
+            }
+            other => {
+                for part in parts(other) {
+                    self.operand(part, wanted);
+                }
+            }
+        }
+    }
+
+    fn operand<'e>(&self, expr: &'e Expr, wanted: &mut Vec<&'e Expr>) {
+        match expr {
+            // Variables of the rule have values; rules may have none.
+            Expr::Var { span, .. } => {
+                let name = span.text();
+                if self.names.rules.contains(name) || self.imported.contains(name) {
+                    wanted.push(expr);
+                }
+            }
+            Expr::RefDot { .. } | Expr::RefBrack { .. } => wanted.push(expr),
+            Expr::Call { .. }
+            | Expr::UnaryExpr { .. }
+            | Expr::BinExpr { .. }
+            | Expr::BoolExpr { .. }
+            | Expr::ArithExpr { .. }
+                if plain(expr) =>
+            {
+                wanted.push(expr);
+            }
+            other => {
+                for part in parts(other) {
+                    self.operand(part, wanted);
+                }
+            }
+        }
+    }
+}
+
+/// Whether an expression may be evaluated a second time as it stands: nothing in it is negated, or false where it should have no value.
+fn plain(expr: &Expr) -> bool {
+    comprehension(expr).is_none()
+        && !matches!(expr, Expr::Membership { .. })
+        && parts(expr).into_iter().all(plain)
+}
+
+/// The same on one line; `None` when a comment or a text could run over the end of one.
+fn one_line(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains(['\n', '\r']) {
+        return Some(Cow::Borrowed(text));
+    }
+    (!text.contains(['#', '`'])).then(|| Cow::Owned(text.replace(['\n', '\r'], " ")))
+}
+
+fn place(at: u32) -> usize {
+    usize::try_from(at).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::inspect::names;
+    use super::super::source::parse;
+    use super::*;
+
+    const HEAD: &str = "package io.choria.aaasvc\nimport rego.v1\n";
+
+    fn written(lines: &str) -> Result<String, PolicyError> {
+        let text = format!("{HEAD}{lines}");
+        let module = parse(&text, 64 << 10).unwrap().module;
+        let names = names(&module).unwrap();
+        let written = demanded(&text, &module, &names)?;
+        // It is still a policy.
+        parse(&written, 64 << 10).unwrap();
+        Ok(written.strip_prefix(HEAD).unwrap().to_owned())
+    }
+
+    #[test]
+    fn operands_behind_not_are_demanded_before_it() {
+        for (lines, wanted) in [
+            (
+                "allow if { not startswith(input.x, \"a\") }",
+                "allow if { _ = (input.x) ; not startswith(input.x, \"a\") }",
+            ),
+            (
+                "allow if not input.x in input.y",
+                "allow if { _ = (input.x) ; _ = (input.y) ; not input.x in input.y }",
+            ),
+            (
+                "allow if not (input.x > 1)\nb if true",
+                "allow if { _ = (input.x) ; not (input.x > 1) }\nb if true",
+            ),
+            (
+                "allow if { not lower(input.x) == \"a\" with input.x as input.y }",
+                "allow if { _ = (lower(input.x)) with input.x as input.y; not lower(input.x) == \"a\" with input.x as input.y }",
+            ),
+            (
+                "allow if count([x | x := input.z; not x in\n input.y]) > 0",
+                "allow if count([x | x := input.z; _ = (input.y) ; not x in\n input.y]) > 0",
+            ),
+            (
+                "allow if not denied[input.x]\ndenied contains 1",
+                "allow if { _ = (input.x) ; not denied[input.x] }\ndenied contains 1",
+            ),
+            (
+                "allow if { not f(agent) }\nagent := input.x\nf(x) if x",
+                "allow if { _ = (agent) ; not f(agent) }\nagent := input.x\nf(x) if x",
+            ),
+            (
+                "allow if not f(input.x == \"a\")\nf(x) if x",
+                "allow if { _ = (input.x == \"a\") ; not f(input.x == \"a\") }\nf(x) if x",
+            ),
+            (
+                "allow if not f(\"a\" == input.x) == `b`\nf(x) if x",
+                "allow if { _ = (f(\"a\" == input.x)) ; not f(\"a\" == input.x) == `b` }\nf(x) if x",
+            ),
+            (
+                "import input.x as y\nallow if not f(y)\nf(x) if x",
+                "import input.x as y\nallow if { _ = (y) ; not f(y) }\nf(x) if x",
+            ),
+            (
+                "allow := false if input.a\nelse := true if not input.x != 1",
+                "allow := false if input.a\nelse := true if { _ = (input.x) ; not input.x != 1 }",
+            ),
+            (
+                "allow if every x in input.xs { not f(x, input.y) }\nf(_, _) if true",
+                "allow if every x in input.xs { _ = (input.y) ; not f(x, input.y) }\nf(_, _) if true",
+            ),
+        ] {
+            assert_eq!(written(lines).unwrap(), wanted);
+        }
+    }
+
+    #[test]
+    fn what_need_have_no_value_is_left_alone() {
+        for lines in [
+            "allow if not input.x",
+            "allow if not input.x == 1",
+            "allow if not input.x == input.y",
+            "allow if not denied\ndenied if input.x",
+            "allow if { x := input.x; not f(x) }\nf(x) if x > 1",
+            "allow if not count([x | some x in input.xs]) > 0",
+            "allow if startswith(input.x, \"a\")",
+        ] {
+            assert_eq!(written(lines).unwrap(), lines);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_put_on_one_line_is_refused() {
+        let error = written("allow if { not f(lower(input.x # x\n)) }\nf(x) if x").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "line 3: what stands behind `not` is too long; give its parts names first"
+        );
+    }
+}
