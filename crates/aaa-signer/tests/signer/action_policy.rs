@@ -99,9 +99,10 @@ async fn files_are_followed_and_a_broken_change_keeps_the_old_rules() {
     assert!(may("status").await && !may("disable").await);
 
     // Rules that are gone are no rules that refuse everything.
-    for name in ["puppet.policy", "groups"] {
-        std::fs::remove_file(site.path("policies").join(name)).unwrap();
-    }
+    site.write("policies/puppet.policy", "allow\tup=bob\tstatus\t*\t*\n");
+    std::fs::remove_file(site.path("policies/groups")).unwrap();
+    look().await;
+    std::fs::remove_file(site.path("policies/puppet.policy")).unwrap();
     look().await;
     assert!(may("status").await);
     assert_eq!(errors().await, 2);
