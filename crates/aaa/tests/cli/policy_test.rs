@@ -196,7 +196,7 @@ fn rules_are_those_of_the_token_where_none_are_named() {
     assert!(
         run.stdout.ends_with(
             "5 cases, all as expected\n\
-             5 of 7 rules and lines decided a case; never:\n\
+             4 of 6 rules and lines decided a case; never:\n\
              \u{20} actionlist puppet.enable  (up=bob in tokens_test.yaml)\n\
              \u{20} opa opa_policy:5  input.action == \"install\" }  (up=ann in tokens_test.yaml)\n"
         ),
