@@ -256,6 +256,8 @@ impl Session<'_> {
         headers.insert(header::AUTHORIZATION, self.tenant.basic.clone());
         headers.insert(header::CONTENT_TYPE, FORM);
         self.measured(Call::Token, async {
+            // Whose password was wrong could not be asked then, and the guess would count for nobody.
+            self.may_ask(Call::User)?;
             let answer = self.send(Call::Token, request).await?;
             granted(&answer)
         })
@@ -358,14 +360,19 @@ impl Session<'_> {
         Ok(request)
     }
 
-    async fn send(&self, call: Call, request: Request<Full<Bytes>>) -> Result<Answer, Fault> {
+    /// Whether the tenant has not asked to be left alone.
+    fn may_ask(&self, call: Call) -> Result<(), Fault> {
         let held = self.held(call).load(Ordering::Relaxed);
         let left = held.saturating_sub(self.clock.now().as_millisecond());
-        if left > 0 {
-            return Err(Fault::RateLimited(
-                Duration::from_millis(left.unsigned_abs()).min(RATE_LIMIT.1),
-            ));
+        if left <= 0 {
+            return Ok(());
         }
+        let left = Duration::from_millis(left.unsigned_abs());
+        Err(Fault::RateLimited(left.min(RATE_LIMIT.1)))
+    }
+
+    async fn send(&self, call: Call, request: Request<Full<Bytes>>) -> Result<Answer, Fault> {
+        self.may_ask(call)?;
         let limit = self.tenant.timeout;
         let answer = tokio::time::timeout(limit, self.exchange(request))
             .await
