@@ -74,7 +74,7 @@ impl Service {
                 "acls": {"Operations": ["puppet.*"]},
             },
             "login_throttle": {
-                "account_attempts": 10_000, "address_attempts": 1,
+                "account_attempts": 10_000, "address_attempts": 1, "first_delay": "15m",
                 "shared_networks": [{"network": "127.0.0.1", "attempts": 10_000}],
             },
         });
@@ -144,8 +144,23 @@ fn row(what: &str, target: f64, unit: &str, measured: f64) -> bool {
     met
 }
 
+/// What the tenant takes for the calls of one login: it sleeps, and timers wake late.
+async fn own_time() -> Duration {
+    let mut took = Vec::with_capacity(LOGINS / 4);
+    for _ in 0..LOGINS / 4 {
+        let started = Instant::now();
+        for _ in 0..3 {
+            tokio::time::sleep(CALL).await;
+        }
+        took.push(started.elapsed());
+    }
+    took.sort();
+    took.get(took.len() / 2).copied().unwrap()
+}
+
 /// What a login takes beyond what the tenant takes for itself: the middle of many, one after the other.
 async fn added(service: &Service, tenant: &Okta) -> (f64, f64) {
+    let own = own_time().await;
     for call in [Call::Token, Call::User, Call::Groups] {
         tenant.fail(call, Fault::Slow(CALL));
     }
@@ -154,7 +169,7 @@ async fn added(service: &Service, tenant: &Okta) -> (f64, f64) {
     for _ in 0..LOGINS {
         let started = Instant::now();
         service.is_let_in().await;
-        let beyond = started.elapsed().saturating_sub(CALL * 3);
+        let beyond = started.elapsed().saturating_sub(own);
         added.push(beyond.as_secs_f64() * 1e3);
     }
     tenant.recover();
