@@ -151,11 +151,12 @@ fn call(request: &[u8], token: &str, signature: &[u8], reply: &str) -> String {
     let request = json!({
         "protocol": "io.choria.protocol.v2.request", "message": STANDARD.encode(message.to_string()),
         "id": id::at(now), "sender": "bench", "caller": "up=bench", "collective": "choria", "agent": "aaa_signer",
-        "ttl": 60, "time": i64::try_from(now.as_nanosecond()).unwrap_or_default(), "filter": {},
+        "ttl": 60, "time": i64::try_from(now.as_nanosecond()).unwrap_or_default(),
+        "filter": {"agent": ["aaa_signer"], "cf_class": [], "fact": [], "identity": [], "compound": []},
     });
     let secure = json!({
         "protocol": "io.choria.protocol.v2.secure_request", "request": STANDARD.encode(request.to_string()),
-        "signature": STANDARD.encode("insecure"),
+        "signature": STANDARD.encode("insecure"), "caller": token,
     });
     let transport = json!({
         "protocol": "io.choria.protocol.v2.transport", "data": STANDARD.encode(secure.to_string()),
