@@ -55,7 +55,7 @@ var values = []string{
 	"f(\"a\") := 1\nf(\"b\") := 2\nvalue := f(IN.s)", "default f(_) := 0\nf(x) := x if x > 1\nvalue := f(IN.n)", "f([x, y]) := x + y\nvalue := f(IN.xs)", "f(x) if x > 1\nvalue := [f(IN.n), 1]", "f(x) := y if { y := x[_]; y > 2 }\nvalue := f(IN.xs)",
 	// partial rules
 	"big contains x if { some x in IN.xs; x > 1 }\nvalue := sort(big)", "names[r.name] := r.size if some r in IN.rows\nvalue := names", "words contains x if { some x in IN.ws; x != \"\" }\nvalue := sort(words)", "tags contains \"flag\" if IN.flag\ntags contains IN.s if IN.s != \"\"\nvalue := sort(tags)",
-	"by[k] contains v if { some k, v in IN.o }\nvalue := {k: sort(vs) | some k, vs in by}", "conf.a := IN.a\nconf.b.c := IN.b\nvalue := conf", "q[x] if { some x in IN.ws; startswith(x, \"a\") }\nvalue := q", "value[x] := y if { some x, y in IN.o; y != null }",
+	"by[k] contains v if { some k, v in IN.o }\nvalue := {k: sort(vs) | some k, vs in by}", "conf.a := IN.a\nconf.b := IN.b\nvalue := conf", "q[x] if { some x in IN.ws; startswith(x, \"a\") }\nvalue := q", "value[x] := y if { some x, y in IN.o; y != null }",
 	// with
 	"value := data.io.choria.aaasvc.inner with input as {\"data\": {\"in\": {\"a\": 7}}}\ninner := IN.a", "value := inner with input.data.in.a as 3\ninner := IN.a + IN.n", "value := inner with input.data.in as IN.o\ninner := object.get(IN, \"a\", \"none\")",
 	// undefined and false
@@ -68,7 +68,7 @@ var values = []string{
 
 // differences are values on which the two differ, as the manual says. Where one of these comes out alike, the manual needs a change.
 var differences = []string{
-	`0.1 + 0.2`, `1 / 3`, `IN.s in IN.absent`,
+	`0.1 + 0.2`, `1 / 3`, `IN.s in IN.absent`, "conf.a := IN.s\nconf.b.c := IN.absent\nvalue := conf",
 }
 
 // head begins a policy in the newer syntax.

@@ -214,7 +214,7 @@ impl Policy {
         let mut machine = self.machine();
         machine.engine.set_enable_coverage(true);
         let report = lane.run(&self.room, given.limit * PATIENCE, move || {
-            machine.evaluate(&given);
+            machine.attempt(&given, given.limit);
             machine.engine.get_coverage_report()
         });
         let Ok(Ok(report)) = report else {
@@ -244,11 +244,12 @@ impl Policy {
             let verdict = machine.attempt(given, AT_MOST_HERE);
             (verdict, machine)
         })?;
-        if verdict.is_some() {
-            self.slow.store(0, Ordering::Relaxed);
-        } else {
+        if verdict.is_none() {
+            // An engine that was cut short may remember half of what it did, and is not used again.
             self.slow.fetch_add(1, Ordering::Relaxed);
+            return Ok(None);
         }
+        self.slow.store(0, Ordering::Relaxed);
         let mut idle = lock(&self.idle);
         if idle.len() < MOST_IDLE {
             idle.push(machine);
@@ -256,12 +257,12 @@ impl Policy {
         Ok(verdict)
     }
 
-    /// The engine is made and dropped over there, too: what it holds may nest as deep as the stack allows.
+    /// The engines are dropped over there, too: what they hold may nest as deep as the stack allows.
     fn evaluate_apart(&self, given: Given, lane: &Lane) -> Result<Verdict, Stopped> {
-        let mut machine = self.machine();
+        let machines: Vec<Machine> = (0..ATTEMPTS).map(|_| self.machine()).collect();
         let started = Instant::now();
         let verdict = lane.run(&self.room, given.limit * PATIENCE, move || {
-            machine.evaluate(&given)
+            Machine::evaluate(machines, &given)
         });
         // It may have been the host that was slow.
         if started.elapsed() < AT_MOST_HERE {
@@ -363,20 +364,18 @@ impl Machine {
 
     /// Evaluates `allow`. The engine goes by the clock on the wall, which also goes on while other work on the host keeps
     /// the thread waiting. So a policy whose time ran out is evaluated once more, and the processor's own time tells
-    /// whether that was its doing; asking for it each time would cost more than many a policy.
-    fn evaluate(&mut self, given: &Given) -> Verdict {
+    /// whether that was its doing; asking for it each time would cost more than many a policy. Each attempt has an engine of its own.
+    fn evaluate(machines: Vec<Self>, given: &Given) -> Verdict {
         let left = given.limit.saturating_sub(AT_MOST_HERE);
         let first = left * 2 / 5;
         let more = left.saturating_sub(first);
-        if let Some(verdict) = self.attempt(given, first) {
-            return verdict;
-        }
-        for _ in 1..ATTEMPTS {
+        for (attempt, mut machine) in machines.into_iter().enumerate() {
             let started = busy();
-            if let Some(verdict) = self.attempt(given, more) {
+            let limit = if attempt == 0 { first } else { more };
+            if let Some(verdict) = machine.attempt(given, limit) {
                 return verdict;
             }
-            if busy().saturating_sub(started) > more / 2 {
+            if attempt > 0 && busy().saturating_sub(started) > more / 2 {
                 break;
             }
         }
