@@ -97,16 +97,19 @@ impl Calls {
     ) -> Result<(Tally, Vec<Sample>, Instant), Failure> {
         let mut tally = Tally::new()?;
         let mut samples = Vec::new();
+        // The last reply: that one does not come is an error, and no part of the time that others took.
+        let mut ended = Instant::now();
         loop {
             while self.asked.len() < in_flight && self.ask().await? {}
             if self.asked.is_empty() {
-                return Ok((tally, samples, Instant::now()));
+                return Ok((tally, samples, ended));
             }
             let Ok(Some(reply)) = timeout(ANSWER, replies.next()).await else {
                 let unanswered = std::mem::take(&mut self.asked).len();
                 (0..unanswered).for_each(|_| tally.failed("no reply in time"));
                 continue;
             };
+            ended = Instant::now();
             let number = reply.subject.rsplit('.').next();
             let number = number.and_then(|number| number.parse().ok());
             let asked = number.and_then(|number| Some((number, self.asked.remove(&number)?)));
