@@ -1,14 +1,13 @@
 //! The rules of the authorizer `actionpolicy`: where they lie, how they are read, and what becomes of a change.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use aaa_core::decision::Decision;
-use aaa_policy::actionpolicy::{ActionPolicy, MAX_FILE, Options, Sources, Verdict};
-use aaa_policy::{Authorizer, Look, Question};
-use aaa_service::config::{Document, FileContent, Kind, Setting};
-use aaa_service::shell::{Directory, Shell};
-use arc_swap::ArcSwap;
+use aaa_policy::actionpolicy::{ActionPolicy, Options, Problem, Sources, Verdict};
+use aaa_service::config::{Document, Kind, Setting};
+use aaa_service::shell::Directory;
+
+use crate::followed::{Configured, Reader, Source, directories_in};
+pub use crate::followed::{FilesProblem, Loaded};
 
 /// The name of the section, and of the authorizer's files in the log.
 pub(crate) const SECTION: &str = "actionpolicy_authorizer";
@@ -80,67 +79,26 @@ pub struct Files {
     pub options: Options,
 }
 
-/// Something that is wrong: the setting that led there, and what.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FilesProblem {
-    /// The setting.
-    pub setting: &'static str,
-    /// What is wrong with which file.
-    pub text: String,
-}
-
-/// Rules that were read, and what was read for them.
-pub struct Loaded {
-    /// The rules.
-    pub policy: ActionPolicy,
-    /// The files, as they were.
-    pub contents: Vec<FileContent>,
-}
-
-/// Collects files, and what is wrong with them.
-#[derive(Default)]
-struct Reader {
-    contents: Vec<FileContent>,
-    problems: Vec<FilesProblem>,
-}
-
-impl Reader {
-    fn problem(&mut self, setting: &'static str, text: String) {
-        self.problems.push(FilesProblem { setting, text });
+/// The policies that a path stands for, and the groups beside them.
+fn policies(path: &Path, reader: &mut Reader) -> (Vec<PathBuf>, Option<PathBuf>) {
+    if !path.is_dir() {
+        return (vec![path.to_owned()], None);
     }
-
-    /// Reads a file, and hands on its name and what stands in it.
-    fn file(&mut self, setting: &'static str, path: &Path, take: impl FnOnce(&str, &[u8])) {
-        match FileContent::read(path, MAX_FILE as u64) {
-            Ok(content) => {
-                take(&path.display().to_string(), content.bytes());
-                self.contents.push(content);
+    match directory(path).files() {
+        Ok(mut found) => {
+            let groups = path.join(GROUPS);
+            let groups = found.iter().position(|file| *file == groups);
+            let groups = groups.map(|place| found.remove(place));
+            if found.is_empty() && groups.is_none() {
+                let text = format!("{}: holds no .policy file", path.display());
+                reader.problem("policies", text);
             }
-            Err(error) => self.problem(setting, format!("{}: {error}", path.display())),
+            (found, groups)
         }
-    }
-
-    /// The policies that a path stands for, and the groups beside them.
-    fn policies(&mut self, path: &Path) -> (Vec<PathBuf>, Option<PathBuf>) {
-        if !path.is_dir() {
-            return (vec![path.to_owned()], None);
-        }
-        match directory(path).files() {
-            Ok(mut found) => {
-                let groups = path.join(GROUPS);
-                let groups = found.iter().position(|file| *file == groups);
-                let groups = groups.map(|place| found.remove(place));
-                if found.is_empty() && groups.is_none() {
-                    let text = format!("{}: holds no .policy file", path.display());
-                    self.problem("policies", text);
-                }
-                (found, groups)
-            }
-            Err(error) => {
-                let text = format!("{}: cannot be read ({error})", path.display());
-                self.problem("policies", text);
-                (Vec::new(), None)
-            }
+        Err(error) => {
+            let text = format!("{}: cannot be read ({error})", path.display());
+            reader.problem("policies", text);
+            (Vec::new(), None)
         }
     }
 }
@@ -158,16 +116,15 @@ fn directory(path: &Path) -> Directory {
     }
 }
 
-impl Files {
-    /// Reads the rules.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the files.
-    pub fn load(&self) -> Result<Loaded, Vec<FilesProblem>> {
+impl Source for Files {
+    const SECTION: &'static str = SECTION;
+    type Rules = ActionPolicy;
+
+    fn load(&self) -> Result<Loaded<ActionPolicy>, Vec<FilesProblem>> {
         let (mut reader, mut sources) = (Reader::default(), Sources::default());
         let mut groups: Vec<PathBuf> = self.groups.iter().cloned().collect();
         for path in &self.policies {
-            let (files, beside) = reader.policies(path);
+            let (files, beside) = policies(path, &mut reader);
             for file in files {
                 reader.file("policies", &file, |name, bytes| sources.policy(name, bytes));
             }
@@ -184,22 +141,27 @@ impl Files {
         } else if let [only] = groups.as_slice() {
             reader.file("groups", only, |name, bytes| sources.groups(name, bytes));
         }
-        let built = sources.build(&self.options);
-        let Reader {
-            contents,
-            mut problems,
-        } = reader;
-        match built {
-            Ok(policy) if problems.is_empty() => Ok(Loaded { policy, contents }),
-            Ok(_) => Err(problems),
-            Err(wrong) => {
-                problems.extend(wrong.iter().map(|problem| FilesProblem {
-                    setting: "policies",
-                    text: problem.to_string(),
-                }));
-                Err(problems)
-            }
-        }
+        reader.finish(sources.build(&self.options).map_err(|wrong| {
+            let problem = |problem: &Problem| FilesProblem {
+                setting: "policies",
+                text: problem.to_string(),
+            };
+            wrong.iter().map(problem).collect()
+        }))
+    }
+
+    fn directories(&self) -> Vec<Directory> {
+        directories_in(&self.policies, directory)
+    }
+}
+
+impl Files {
+    /// Reads the rules.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the files.
+    pub fn load(&self) -> Result<Loaded<ActionPolicy>, Vec<FilesProblem>> {
+        Source::load(self)
     }
 
     /// Reads the section; what is wrong with it is for the document.
@@ -238,87 +200,9 @@ impl Files {
     }
 }
 
-/// The section and the rules as they were read.
-pub(crate) struct Configured {
-    files: Files,
-    loaded: Loaded,
-}
-
-impl Configured {
-    /// Reads both; what is wrong is for the document.
-    pub(crate) fn read(document: &Document) -> Option<Self> {
-        let files = Files::read(document)?;
-        match files.load() {
-            Ok(loaded) => Some(Self { files, loaded }),
-            Err(problems) => {
-                for problem in problems {
-                    document.problem(format!("{SECTION}.{}", problem.setting), problem.text);
-                }
-                None
-            }
-        }
-    }
-}
-
-impl Configured {
-    /// The rules alone.
-    pub(crate) fn into_policy(self) -> ActionPolicy {
-        self.loaded.policy
-    }
-}
-
-/// The rules in use, which change with their files.
-#[derive(Clone)]
-pub(crate) struct Followed {
-    rules: Arc<ArcSwap<ActionPolicy>>,
-    files: Arc<ArcSwap<Files>>,
-}
-
-impl Followed {
-    /// Decides by what was read.
-    pub(crate) fn new(configured: &Configured) -> Self {
-        Self {
-            rules: Arc::new(ArcSwap::from_pointee(configured.loaded.policy.clone())),
-            files: Arc::new(ArcSwap::from_pointee(configured.files.clone())),
-        }
-    }
-
-    /// Takes over what a reload read.
-    pub(crate) fn replace(&self, configured: &Configured) {
-        self.files.store(Arc::new(configured.files.clone()));
-        self.rules.store(Arc::new(configured.loaded.policy.clone()));
-    }
-
-    /// Reads the rules anew when a file is changed, added or removed; what cannot be read keeps the old ones.
-    pub(crate) fn follow(&self, configured: &Configured, shell: &mut Shell) {
-        let contents: Vec<&FileContent> = configured.loaded.contents.iter().collect();
-        let policies = configured.files.policies.iter();
-        let directories = policies.filter(|path| path.is_dir());
-        let directories = directories.map(|path| directory(path)).collect();
-        let (followed, limit) = (self.clone(), MAX_FILE as u64);
-        shell.follow_directories(SECTION, &contents, directories, limit, move |_| {
-            followed.renew()
-        });
-    }
-
-    fn renew(&self) -> Result<(), String> {
-        let loaded = self.files.load().load().map_err(|problems| {
-            let texts: Vec<_> = problems.into_iter().map(|problem| problem.text).collect();
-            texts.join("; ")
-        })?;
-        self.rules.store(Arc::new(loaded.policy));
-        Ok(())
-    }
-}
-
-impl Authorizer for Followed {
-    fn name(&self) -> &'static str {
-        "actionpolicy"
-    }
-
-    fn authorize(&self, question: &Question<'_>, seen: &mut dyn FnMut(&Look<'_>)) -> Decision {
-        self.rules.load().authorize(question, seen)
-    }
+/// Reads the section and the rules; what is wrong is for the document.
+pub(crate) fn read(document: &Document) -> Option<Configured<Files>> {
+    Configured::load(document, Files::read(document)?)
 }
 
 #[cfg(test)]

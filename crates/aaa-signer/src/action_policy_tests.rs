@@ -4,6 +4,7 @@ use std::path::Path;
 use aaa_policy::actionpolicy::{Asked, Node};
 
 use super::*;
+use crate::followed::Followed;
 
 #[test]
 fn a_change_is_taken_and_a_broken_one_keeps_the_old_rules() {

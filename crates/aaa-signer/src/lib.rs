@@ -15,6 +15,7 @@
 pub mod action_policy;
 mod aside;
 mod expiry;
+mod followed;
 pub mod key_files;
 pub mod keys;
 pub mod meter;
@@ -36,9 +37,9 @@ use aaa_service::shell::{self, Program, Shell};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
-use crate::action_policy::{Configured, Followed};
 use crate::aside::aside;
 use crate::expiry::{DELEGATOR, Expiry};
+use crate::followed::{Configured, Followed, Source};
 use crate::key_files::{KeyFiles, KeyProblem, Loaded};
 use crate::meter::Meter;
 use crate::pipeline::{Demands, Pipeline};
@@ -95,19 +96,10 @@ pub fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, Problem
         }
     }
     document.finish()?;
-    let action_policy = settings.action_policy.as_ref().map(|configured| {
-        let followed = Followed::new(configured);
-        followed.follow(configured, shell);
-        followed
-    });
-    let site_policies = settings.site_policies.as_ref().map(|configured| {
-        let followed = site_policies::Followed::new(configured);
-        followed.follow(configured, shell);
-        followed
-    });
+    let site_policies = settings.site_policies.as_ref();
     let followed = Rules {
-        action_policy,
-        site_policies,
+        action_policy: follow(settings.action_policy.as_ref(), shell),
+        site_policies: follow(site_policies.map(|site| &site.configured), shell),
     };
     let demands = Arc::new(ArcSwap::from_pointee(demands(&settings, &followed)));
     reload_demands(shell, &demands, followed);
@@ -132,8 +124,23 @@ pub fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, Problem
 /// Rules in files that are followed, as far as there were any at the start.
 #[derive(Default)]
 struct Rules {
-    action_policy: Option<Followed>,
-    site_policies: Option<site_policies::Followed>,
+    action_policy: Option<Followed<action_policy::Files>>,
+    site_policies: Option<Followed<site_policies::Files>>,
+}
+
+/// Decides by rules that were read, and by what becomes of their files.
+fn follow<S: Source>(configured: Option<&Configured<S>>, shell: &mut Shell) -> Option<Followed<S>> {
+    let configured = configured?;
+    let followed = Followed::new(configured);
+    followed.follow(configured, shell);
+    Some(followed)
+}
+
+/// Takes over what a reload read, where the files were followed from the start.
+fn replace<S: Source>(followed: Option<&Followed<S>>, configured: Option<&Configured<S>>) {
+    if let Some((followed, configured)) = followed.zip(configured) {
+        followed.replace(configured);
+    }
 }
 
 fn demands(settings: &Settings, followed: &Rules) -> Demands {
@@ -169,7 +176,9 @@ pub fn rules(document: &Document, now: Timestamp) -> Result<Site, Problems> {
         Some(settings) => Ok(Site {
             name: document.top().string("site").unwrap_or_default(),
             chain: chain(&settings, &Rules::default()),
-            action_policy: settings.action_policy.map(Configured::into_policy),
+            action_policy: settings
+                .action_policy
+                .map(|configured| Arc::unwrap_or_clone(configured.loaded.rules)),
         }),
         None => Err(document.problems()),
     }
@@ -193,12 +202,12 @@ fn chain(settings: &Settings, followed: &Rules) -> Chain {
             (settings::Authorizer::ActionPolicy, _) => authorizers.push(action_policy()),
             (settings::Authorizer::Opa, None) => authorizers.push(opa()),
             // The site's first, so that an allowed request is on record with the rule of its own token.
-            (settings::Authorizer::Opa, Some(configured)) => {
+            (settings::Authorizer::Opa, Some(site)) => {
                 let followed = followed.site_policies.clone();
                 authorizers.push(Box::new(
-                    followed.unwrap_or_else(|| site_policies::Followed::new(configured)),
+                    followed.unwrap_or_else(|| Followed::new(&site.configured)),
                 ));
-                if configured.with_tokens {
+                if site.with_tokens {
                     authorizers.push(opa());
                 }
             }
@@ -224,20 +233,15 @@ fn reload_demands(shell: &mut Shell, demands_in_use: &Arc<ArcSwap<Demands>>, fol
         let settings = Settings::read(document, clock.now());
         document.finish()?;
         if let Some(settings) = settings {
-            if let Some((followed, configured)) = followed
-                .action_policy
-                .as_ref()
-                .zip(settings.action_policy.as_ref())
-            {
-                followed.replace(configured);
-            }
-            if let Some((followed, configured)) = followed
-                .site_policies
-                .as_ref()
-                .zip(settings.site_policies.as_ref())
-            {
-                followed.replace(configured);
-            }
+            let site_policies = settings.site_policies.as_ref();
+            replace(
+                followed.action_policy.as_ref(),
+                settings.action_policy.as_ref(),
+            );
+            replace(
+                followed.site_policies.as_ref(),
+                site_policies.map(|site| &site.configured),
+            );
             demands_in_use.store(Arc::new(demands(&settings, &followed)));
         }
         Ok(())

@@ -11,7 +11,8 @@ use aaa_policy::task_rules::TaskRules;
 use aaa_service::config::{Described, Document, Kind, Section, Setting};
 use jiff::Timestamp;
 
-use crate::action_policy::{ACTIONPOLICY_AUTHORIZER, Configured};
+use crate::action_policy::{self, ACTIONPOLICY_AUTHORIZER};
+use crate::followed::Configured;
 use crate::key_files::{KeyFile, KeyFiles, certificate_of};
 use crate::{network, site_policies};
 
@@ -111,9 +112,9 @@ pub struct Settings {
     /// Who decides.
     pub authorizers: Vec<Authorizer>,
     /// The rules of [`Authorizer::ActionPolicy`], if it is one of them.
-    pub(crate) action_policy: Option<Configured>,
+    pub(crate) action_policy: Option<Configured<action_policy::Files>>,
     /// The site's own policies beside [`Authorizer::Opa`], if it has any.
-    pub(crate) site_policies: Option<site_policies::Configured>,
+    pub(crate) site_policies: Option<site_policies::Settings>,
 }
 
 /// The kinds of authorizers.
@@ -168,10 +169,10 @@ impl Settings {
         let authorizers = authorizers(&top);
         let action_policy = authorizers
             .contains(&Authorizer::ActionPolicy)
-            .then(|| Configured::read(document))
+            .then(|| action_policy::read(document))
             .flatten();
         let opa = authorizers.contains(&Authorizer::Opa);
-        let site_policies = site_policies::Configured::read(document, opa);
+        let site_policies = site_policies::Settings::read(document, opa);
         let settings = Self {
             rules: Rules {
                 max_validity: max_validity.unwrap_or_default(),

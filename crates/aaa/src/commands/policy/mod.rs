@@ -1,6 +1,7 @@
 //! `aaa policy`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aaa_core::claims::ClientClaims;
 use aaa_core::token::unverified;
@@ -63,7 +64,7 @@ impl RuleArgs {
 /// Reads rules; all that is wrong with them is a matter of the command line.
 fn load(files: &Files) -> Result<ActionPolicy, Failure> {
     match files.load() {
-        Ok(loaded) => Ok(loaded.policy),
+        Ok(loaded) => Ok(Arc::unwrap_or_clone(loaded.rules)),
         Err(problems) => {
             let lines = problems.iter().flat_map(|problem| problem.text.lines());
             let lines: Vec<_> = lines.map(printable).collect();
