@@ -177,6 +177,17 @@ pub struct Asked<'a> {
     pub action: &'a str,
 }
 
+impl<'a> Asked<'a> {
+    /// What an authorizer is asked.
+    pub fn of(question: &Question<'a>) -> Self {
+        Self {
+            caller: &question.claims.callerid,
+            agent: question.request.agent(),
+            action: question.action,
+        }
+    }
+}
+
 /// What is said where an agent has no rules.
 const UNCONFIGURED: &str = "no policy for this agent";
 
@@ -423,11 +434,7 @@ impl Authorizer for ActionPolicy {
     }
 
     fn authorize(&self, question: &Question<'_>, seen: &mut dyn FnMut(&Look<'_>)) -> Decision {
-        let asked = Asked {
-            caller: &question.claims.callerid,
-            agent: question.request.agent(),
-            action: question.action,
-        };
-        self.decide(asked, &Known::of(question.request.filter()), seen)
+        let known = Known::of(question.request.filter());
+        self.decide(Asked::of(question), &known, seen)
     }
 }

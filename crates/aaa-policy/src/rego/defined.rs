@@ -7,12 +7,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use regorus::unstable::{
-    AssignOp, BoolOp, Expr, Literal, LiteralStmt, Module, Query, Rule, RuleHead, Span,
-};
+use regorus::unstable::{AssignOp, BoolOp, Expr, Literal, LiteralStmt, Module, Query, Rule, Span};
 
 use super::error::PolicyError;
-use super::variables::{alias, comprehension, expressions, parts};
+use super::variables::{alias, comprehension, expressions, parts, values};
 use super::walk::Names;
 
 /// The text of a module with what its negations demand.
@@ -38,24 +36,8 @@ pub(super) fn demanded<'a>(
         let Rule::Spec { head, bodies, .. } = rule.as_ref() else {
             continue;
         };
-        match head {
-            RuleHead::Compr { refr, assign, .. } => {
-                writer.inside(refr)?;
-                if let Some(assign) = assign {
-                    writer.inside(&assign.value)?;
-                }
-            }
-            RuleHead::Set { refr, key, .. } => {
-                writer.inside(refr)?;
-                if let Some(key) = key {
-                    writer.inside(key)?;
-                }
-            }
-            RuleHead::Func { assign, .. } => {
-                if let Some(assign) = assign {
-                    writer.inside(&assign.value)?;
-                }
-            }
+        for value in values(head) {
+            writer.inside(value)?;
         }
         for body in bodies {
             if let Some(assign) = &body.assign {

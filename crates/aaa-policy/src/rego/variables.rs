@@ -243,21 +243,13 @@ impl<'a> Seen<'a> {
                 ..
             } => {
                 self.declare(lhs);
-                self.expr(rhs);
+                return self.expr(rhs);
             }
             Expr::Call { fcn, .. } => self.expr(fcn),
             _ => {}
         }
-        if !matches!(
-            expr,
-            Expr::AssignExpr {
-                op: AssignOp::ColEq,
-                ..
-            }
-        ) {
-            for part in parts(expr) {
-                self.expr(part);
-            }
+        for part in parts(expr) {
+            self.expr(part);
         }
     }
 
@@ -280,7 +272,7 @@ impl<'a> Seen<'a> {
 }
 
 /// What a rule's head is made of besides its name and arguments.
-fn values(head: &RuleHead) -> Vec<&Expr> {
+pub(super) fn values(head: &RuleHead) -> Vec<&Expr> {
     match head {
         RuleHead::Compr { refr, assign, .. } => {
             let mut values = parts(refr);
@@ -317,16 +309,17 @@ pub(super) fn expressions(statement: &LiteralStmt) -> Vec<&Expr> {
             value,
             collection,
             ..
-        } => key
-            .iter()
-            .chain([value, collection])
-            .map(AsRef::as_ref)
-            .collect(),
+        } => membership(key.as_deref(), value, collection),
         Literal::Expr { expr, .. } | Literal::NotExpr { expr, .. } => vec![expr],
         Literal::Every { domain, .. } => vec![domain],
     };
     found.extend(statement.with_mods.iter().map(|with| with.r#as.as_ref()));
     found
+}
+
+/// What `key, value in collection` is made of.
+fn membership<'a>(key: Option<&'a Expr>, value: &'a Expr, collection: &'a Expr) -> Vec<&'a Expr> {
+    key.into_iter().chain([value, collection]).collect()
 }
 
 /// A comprehension: what is collected, and from which query.
@@ -373,11 +366,7 @@ pub(super) fn parts(expr: &Expr) -> Vec<&Expr> {
             value,
             collection,
             ..
-        } => key
-            .iter()
-            .chain([value, collection])
-            .map(AsRef::as_ref)
-            .collect(),
+        } => membership(key.as_deref(), value, collection),
         Expr::RefDot { refr, .. } => vec![refr],
         Expr::RefBrack { refr, index, .. } => vec![refr, index],
         _ => Vec::new(),

@@ -6,7 +6,7 @@ use regorus::Value;
 use regorus::unstable::{Expr, Literal, Module, Query, Rule, RuleHead};
 
 use super::input::{CLAIMS, INPUT};
-use super::variables::{comprehension, parts};
+use super::variables::{comprehension, expressions, parts};
 
 /// Members of `input`, and of `input.claims`, by their places in the lists of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,26 +104,10 @@ impl Visible {
 
     fn query(&mut self, query: &Query) {
         for statement in &query.stmts {
-            match &statement.literal {
-                Literal::SomeVars { .. } => {}
-                Literal::SomeIn {
-                    key,
-                    value,
-                    collection,
-                    ..
-                } => {
-                    let exprs = key.iter().chain([value, collection]);
-                    self.all(exprs.map(AsRef::as_ref));
-                }
-                Literal::Expr { expr, .. } | Literal::NotExpr { expr, .. } => self.expr(expr),
-                Literal::Every { domain, query, .. } => {
-                    self.expr(domain);
-                    self.query(query);
-                }
-            }
-            for with in &statement.with_mods {
-                self.expr(&with.refr);
-                self.expr(&with.r#as);
+            self.all(expressions(statement));
+            self.all(statement.with_mods.iter().map(|with| with.refr.as_ref()));
+            if let Literal::Every { query, .. } = &statement.literal {
+                self.query(query);
             }
         }
     }

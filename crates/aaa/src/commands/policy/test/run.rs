@@ -102,12 +102,8 @@ impl Authorizer for AtNode {
     }
 
     fn authorize(&self, question: &Question<'_>, seen: &mut dyn FnMut(&Look<'_>)) -> Decision {
-        let asked = Asked {
-            caller: &question.claims.callerid,
-            agent: question.request.agent(),
-            action: question.action,
-        };
-        self.policy.decide(asked, &Known::Node(&self.node), seen)
+        let known = Known::Node(&self.node);
+        self.policy.decide(Asked::of(question), &known, seen)
     }
 }
 
