@@ -108,10 +108,12 @@ impl Connection {
 
     /// JetStream of those servers.
     pub fn jetstream(&self, client: Client) -> jetstream::Context {
-        match &self.api {
-            None => jetstream::new(client),
-            Some(prefix) => jetstream::with_prefix(client, prefix),
-        }
+        jetstream::with_prefix(client, self.api())
+    }
+
+    /// What subjects of JetStream begin with.
+    pub(crate) fn api(&self) -> &str {
+        self.api.as_deref().unwrap_or("$JS.API")
     }
 
     fn options(&self) -> Result<ConnectOptions, String> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aaa_api::client::{Identity, Trust, client_config};
-use aaa_audit::nats::{Login, Tls, check_server};
+use aaa_audit::nats::{Connection, Login, Tls, check_server};
 use aaa_core::choria_config::ChoriaConfig;
 use aaa_core::claims::{Purpose, ServerClaims, ServerPermissions};
 use aaa_core::key::Ed25519Key;
@@ -111,23 +111,21 @@ pub struct Network {
     pub servers: Vec<String>,
     /// What a broker wants to see; `None` where a certificate is enough (version 1).
     pub bearer: Option<Arc<Bearer>>,
-    /// How the connection is protected.
-    pub tls: Tls,
+    tls: Tls,
     /// Whether the broker's certificate is verified.
     pub verified: bool,
     /// When the token ends, in unix seconds.
     pub expires: Option<i64>,
-    /// What the token lets its bearer use: what subjects for answers begin with, and those of JetStream. `None`: the usual ones.
-    pub subjects: Option<Subjects>,
+    /// `None`: the usual ones.
+    subjects: Option<Subjects>,
 }
 
 /// Subjects that a broker keeps for the bearer of a token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subjects {
+struct Subjects {
     /// Answers come to subjects that begin with this.
-    pub inbox: String,
+    inbox: String,
     /// JetStream listens on subjects that begin with this.
-    pub streams: &'static str,
+    streams: &'static str,
 }
 
 /// What a server token has to permit.
@@ -266,9 +264,19 @@ impl Network {
         })
     }
 
-    /// What the broker is told about who this is.
-    pub fn login(&self) -> Login {
-        self.bearer.clone().map_or(Login::Anonymous, Login::Choria)
+    /// How the brokers are reached, under a name that they list.
+    pub fn connection(&self, name: String) -> Connection {
+        let bearer = self.bearer.clone();
+        let subjects = self.subjects.as_ref();
+        Connection {
+            servers: self.servers.clone(),
+            login: bearer.map_or(Login::Anonymous, Login::Choria),
+            tls: self.tls.clone(),
+            name,
+            on_state: None,
+            inbox: subjects.map(|subjects| subjects.inbox.clone()),
+            api: subjects.map(|subjects| subjects.streams.to_owned()),
+        }
     }
 }
 

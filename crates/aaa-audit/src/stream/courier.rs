@@ -101,7 +101,7 @@ impl Courier {
             .timeout(self.ack_timeout.max(Duration::from_secs(1)))
             .ack_timeout(self.ack_timeout)
             .max_ack_inflight(BATCH * 4)
-            .api_prefix(self.connection.api.as_deref().unwrap_or("$JS.API"))
+            .api_prefix(self.connection.api())
             .build(client);
         let jetstream = self.jetstream.get_or_init(|| context);
         let checked = tokio::time::timeout(STARTING, self.see_to_the_stream(jetstream)).await;

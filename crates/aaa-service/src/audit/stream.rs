@@ -216,23 +216,11 @@ fn choria_connection(
     }
     let config = choria::config(document)?;
     let network = Network::read(document, &config, Right::Streams, now)?;
-    let login = network.login();
-    Some(Connection {
-        servers: if section.has("servers") {
-            servers(section)
-        } else {
-            network.servers
-        },
-        login,
-        tls: network.tls,
-        name,
-        on_state: None,
-        inbox: network
-            .subjects
-            .as_ref()
-            .map(|subjects| subjects.inbox.clone()),
-        api: network.subjects.map(|subjects| subjects.streams.to_owned()),
-    })
+    let mut connection = network.connection(name);
+    if section.has("servers") {
+        connection.servers = servers(section);
+    }
+    Some(connection)
 }
 
 fn servers(section: &Section<'_>) -> Vec<String> {

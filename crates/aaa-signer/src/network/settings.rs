@@ -29,14 +29,7 @@ impl Settings {
 
     /// How the brokers are reached.
     pub(super) fn connection(&self) -> Connection {
-        let network = &self.network;
-        Connection {
-            servers: network.servers.clone(),
-            login: network.login(),
-            tls: network.tls.clone(),
-            name: network.identity.clone(),
-            ..Connection::default()
-        }
+        self.network.connection(self.network.identity.clone())
     }
 
     /// Reads what the Choria configuration says; `None` when something in it is wrong (the document says what).
