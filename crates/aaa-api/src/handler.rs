@@ -179,6 +179,7 @@ impl Context {
 
 #[cfg(test)]
 mod tests {
+    use aaa_testing::tls::exchange;
     use rcgen::{
         BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa,
         KeyPair,
@@ -257,22 +258,6 @@ mod tests {
         }
     }
 
-    /// Lets the client speak, then the server.
-    fn exchange(client: &mut ClientConnection, server: &mut ServerConnection) {
-        let mut wire = Vec::new();
-        while client.wants_write() {
-            client.write_tls(&mut wire).unwrap();
-        }
-        server.read_tls(&mut wire.as_slice()).unwrap();
-        server.process_new_packets().unwrap();
-        let mut wire = Vec::new();
-        while server.wants_write() {
-            server.write_tls(&mut wire).unwrap();
-        }
-        client.read_tls(&mut wire.as_slice()).unwrap();
-        client.process_new_packets().unwrap();
-    }
-
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
@@ -286,9 +271,9 @@ mod tests {
         let of = |server: &ServerConnection, site: &Site| {
             ClientCertificates::of(server, Arc::new(site.verifier()))
         };
-        exchange(&mut client, &mut server);
+        exchange(&mut client, &mut server).unwrap();
         assert!(of(&server, &site).is_none(), "before the end");
-        exchange(&mut client, &mut server);
+        exchange(&mut client, &mut server).unwrap();
         let shown = of(&server, &site).unwrap();
         assert_eq!(shown.verified(at(END - 1)).unwrap(), [own]);
         assert!(shown.verified(at(END + 1)).is_err());
@@ -301,8 +286,8 @@ mod tests {
     fn a_client_that_shows_nothing_has_no_certificates() {
         let site = Site::new();
         let (mut client, mut server) = site.ends(None);
-        exchange(&mut client, &mut server);
-        exchange(&mut client, &mut server);
+        exchange(&mut client, &mut server).unwrap();
+        exchange(&mut client, &mut server).unwrap();
         assert!(!server.is_handshaking());
         let verifier = Arc::new(site.verifier());
         assert!(ClientCertificates::of(&server, verifier).is_none());

@@ -21,7 +21,7 @@ use aaa_core::token::unverified;
 use aaa_login::{Options, PROGRAM, build};
 use aaa_service::config::Document;
 use aaa_service::shell::{self, Running};
-use aaa_testing::pki::{Authority, Issued, Wanted};
+use aaa_testing::pki::{Authority, Issued};
 use serde_json::{Value, json};
 
 /// bcrypt of `secret`.
@@ -38,14 +38,7 @@ impl Site {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::new(dir.path(), "ca").unwrap();
-        let service = authority
-            .issue(&Wanted {
-                subject: "/CN=localhost",
-                names: "DNS:localhost",
-                purpose: "serverAuth",
-                end: "",
-            })
-            .unwrap();
+        let service = authority.service().unwrap();
         let site = Self {
             dir,
             authority,

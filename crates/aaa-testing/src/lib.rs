@@ -5,3 +5,4 @@ pub mod okta;
 pub mod pki;
 pub mod proxy;
 pub mod regions;
+pub mod tls;

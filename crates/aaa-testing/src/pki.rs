@@ -112,10 +112,22 @@ impl Authority {
     /// # Errors
     /// When `openssl` fails.
     pub fn client(&self, certname: &str) -> Result<Issued> {
+        self.named(certname, "clientAuth")
+    }
+
+    /// A certificate for a service on this machine.
+    ///
+    /// # Errors
+    /// When `openssl` fails.
+    pub fn service(&self) -> Result<Issued> {
+        self.named("localhost", "serverAuth")
+    }
+
+    fn named(&self, name: &str, purpose: &str) -> Result<Issued> {
         self.issue(&Wanted {
-            subject: &format!("/CN={certname}"),
-            names: &format!("DNS:{certname}"),
-            purpose: "clientAuth",
+            subject: &format!("/CN={name}"),
+            names: &format!("DNS:{name}"),
+            purpose,
             end: "",
         })
     }

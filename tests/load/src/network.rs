@@ -1,7 +1,6 @@
 //! Signing over the Choria network, in version 2: calls published to the service, and replies that come to subjects of our own.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -71,7 +70,7 @@ async fn connect(options: &SignOptions) -> Result<Client, Failure> {
     };
     let connect = match &options.target.ca {
         None => connect,
-        Some(ca) => connect.add_root_certificates(Path::to_path_buf(ca)),
+        Some(ca) => connect.add_root_certificates(ca.clone()),
     };
     let connected = connect.require_tls(true).connect(&options.target.url).await;
     connected.map_err(|error| Failure::while_doing(&options.target.url, error))

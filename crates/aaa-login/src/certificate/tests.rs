@@ -3,6 +3,7 @@ use aaa_core::clock::{Clock as _, ManualClock, SystemClock};
 use aaa_core::secret::Secret;
 use aaa_service::config::Document;
 use aaa_testing::pki::{Authority, Issued, Wanted};
+use aaa_testing::tls::exchange;
 use jiff::Timestamp;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
@@ -43,14 +44,7 @@ impl Site {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::new(dir.path(), "ca").unwrap();
-        let service = authority
-            .issue(&Wanted {
-                subject: "/CN=localhost",
-                names: "DNS:localhost",
-                purpose: "serverAuth",
-                end: "",
-            })
-            .unwrap();
+        let service = authority.service().unwrap();
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_file(authority.path()).unwrap())
@@ -102,18 +96,7 @@ impl Site {
         let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
         let mut server = ServerConnection::new(Arc::new(server)).unwrap();
         for _ in 0..2 {
-            let mut wire = Vec::new();
-            while client.wants_write() {
-                client.write_tls(&mut wire).unwrap();
-            }
-            server.read_tls(&mut wire.as_slice()).unwrap();
-            server.process_new_packets().unwrap();
-            let mut wire = Vec::new();
-            while server.wants_write() {
-                server.write_tls(&mut wire).unwrap();
-            }
-            client.read_tls(&mut wire.as_slice()).unwrap();
-            client.process_new_packets().unwrap();
+            exchange(&mut client, &mut server).unwrap();
         }
         ClientCertificates::of(&server, Arc::<Verifier>::clone(&self.verifier)).unwrap()
     }

@@ -22,16 +22,7 @@ fn site(home: &Home, change: impl FnOnce(&mut Value)) {
     let mut services = Services::start(home);
     home.aaa(&LOGIN).ends(0);
     for (action, code) in [("status", 0), ("status", 0), ("disable", 1)] {
-        let sign = [
-            "sign",
-            "--config",
-            "site/client.conf",
-            "--agent",
-            "puppet",
-            "--action",
-            action,
-        ];
-        home.aaa(&sign).ends(code);
+        home.sign("site/client.conf", action).ends(code);
     }
     services.stop();
 }

@@ -86,14 +86,5 @@ fn where_certificates_are_required_that_of_the_configuration_is_shown_beside_a_p
     );
     home.write("site/client.conf", &named);
     home.aaa(&LOGIN).ends(0).says("Logged in as up=alice");
-    let sign = [
-        "sign",
-        "--config",
-        "site/client.conf",
-        "--agent",
-        "puppet",
-        "--action",
-        "status",
-    ];
-    home.aaa(&sign).ends(0);
+    home.sign("site/client.conf", "status").ends(0);
 }

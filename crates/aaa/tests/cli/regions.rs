@@ -4,13 +4,10 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
-use aaa_testing::nats::NatsServer;
 use aaa_testing::regions::Regions;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::support::{Home, Run, Services, run};
+use super::support::{Home, Run, Services, request_id, run};
 
 const REGIONS: [&str; 2] = ["london", "malta"];
 
@@ -97,15 +94,7 @@ impl Site {
             &password,
         ];
         self.home.aaa(&login).ends(0);
-        let sign = [
-            "sign", "--config", &config, "--agent", "puppet", "--action", "status",
-        ];
-        let secure = self.home.aaa(&sign).ends(0).json();
-        let request = STANDARD
-            .decode(secure["request"].as_str().unwrap())
-            .unwrap();
-        let request: Value = serde_json::from_slice(&request).unwrap();
-        request["id"].as_str().unwrap().to_owned()
+        request_id(&self.home.sign(&config, "status").ends(0).json())
     }
 
     /// How often each request is on record at the centre, once all of these are.
@@ -126,10 +115,6 @@ impl Site {
         tail.wait().unwrap();
         times
     }
-}
-
-fn end(server: &mut NatsServer) {
-    server.kill().unwrap();
 }
 
 #[test]
@@ -184,10 +169,10 @@ fn every_answer_of_a_region_is_on_record_at_the_centre() {
     site.connected(&[]);
     let (london, malta) = (site.region(0), site.region(1));
     let mut signed = vec![site.sign(0), site.sign(1)];
-    end(&mut site.servers.centre);
+    site.servers.centre.kill().unwrap();
     signed.extend([site.sign(0), site.sign(1)]);
     // One region loses its server as well, and then the service, with records in the spool.
-    end(&mut site.servers.regions[0]);
+    site.servers.regions[0].kill().unwrap();
     signed.extend([site.sign(0), site.sign(0), site.sign(1)]);
     drop((london, malta));
     site.servers.regions[0].restart().unwrap();

@@ -5,12 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aaa_testing::nats::{self, NatsServer};
 use async_nats::jetstream::{self, consumer::pull};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use super::support::{Home, LOGIN, Services};
+use super::support::{Home, LOGIN, Services, request_id};
 
 /// A site whose records go to this server, with a spool.
 fn site(home: &Home, server: &NatsServer) {
@@ -28,23 +26,10 @@ fn site(home: &Home, server: &NatsServer) {
 fn load(home: &Home, stop: &AtomicBool) -> Vec<String> {
     let mut ids = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        let run = home.aaa(&[
-            "sign",
-            "--config",
-            "site/client.conf",
-            "--agent",
-            "puppet",
-            "--action",
-            "status",
-        ]);
+        let run = home.sign("site/client.conf", "status");
         // Once the service is gone there is no answer; whether there was a record is its own affair then.
         if run.code == 0 {
-            let secure = run.json();
-            let request = STANDARD
-                .decode(secure["request"].as_str().unwrap())
-                .unwrap();
-            let request: Value = serde_json::from_slice(&request).unwrap();
-            ids.push(request["id"].as_str().unwrap().to_owned());
+            ids.push(request_id(&run.json()));
         }
     }
     ids

@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 
 /// The program.
@@ -46,6 +48,14 @@ impl Run {
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
     }
+}
+
+/// The id of the request in a secure request.
+#[track_caller]
+pub(crate) fn request_id(secure: &serde_json::Value) -> String {
+    let request = STANDARD.decode(secure["request"].as_str().unwrap());
+    let request: serde_json::Value = serde_json::from_slice(&request.unwrap()).unwrap();
+    request["id"].as_str().unwrap().to_owned()
 }
 
 /// A home directory, which is the working directory too.
@@ -92,6 +102,13 @@ impl Home {
     /// Runs the program with nothing to read.
     pub(crate) fn aaa(&self, arguments: &[&str]) -> Run {
         self.aaa_with(arguments, "")
+    }
+
+    /// Asks a signer to sign an action of the agent puppet.
+    pub(crate) fn sign(&self, config: &str, action: &str) -> Run {
+        self.aaa(&[
+            "sign", "--config", config, "--agent", "puppet", "--action", action,
+        ])
     }
 
     /// Runs the program with this on standard input.
