@@ -6,6 +6,7 @@
 //!
 //! Reference: <https://developer.okta.com/docs/reference/api/oidc/>, <https://developer.okta.com/docs/reference/core-okta-api/>.
 
+mod connections;
 mod settings;
 mod tenant;
 mod wire;

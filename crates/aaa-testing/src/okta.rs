@@ -13,14 +13,15 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -33,6 +34,9 @@ pub const CLIENT_ID: &str = "0oa1gjh63g214q0Hq0g4";
 pub const CLIENT_SECRET: &str = "s3cret+of/the=app";
 /// The token of the API.
 pub const API_TOKEN: &str = "00QCjAl4MlV-WPXM";
+
+/// Calls that one connection of HTTP/2 takes at a time: the fewest that a server should (RFC 9113 section 6.5.2).
+const STREAMS: u32 = 100;
 
 /// A person in the tenant.
 #[derive(Debug, Clone)]
@@ -73,6 +77,15 @@ pub enum Call {
     User,
     /// A page of groups.
     Groups,
+}
+
+/// What a tenant speaks inside of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2 with those who can.
+    Http2,
 }
 
 /// What goes wrong in place of an answer.
@@ -119,6 +132,8 @@ struct State {
     /// Groups on a page, at most.
     page: usize,
     faults: VecDeque<(Call, Fault, bool)>,
+    connections: usize,
+    took: Duration,
     calls: Vec<(Call, String)>,
     complaints: Vec<String>,
 }
@@ -158,7 +173,7 @@ impl Okta {
     ///
     /// # Errors
     /// When there is no port for it, or no certificate can be made.
-    pub async fn start_tls(users: Vec<User>) -> io::Result<Self> {
+    pub async fn start_tls(users: Vec<User>, protocol: Protocol) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let origin = format!("https://localhost:{}", address.port());
@@ -166,7 +181,7 @@ impl Okta {
             .map_err(io::Error::other)?;
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
         let chain = vec![CertificateDer::from(made.cert.der().to_vec())];
-        let config = rustls::ServerConfig::builder_with_provider(Arc::new(
+        let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(
             rustls::crypto::aws_lc_rs::default_provider(),
         ))
         .with_safe_default_protocol_versions()
@@ -176,6 +191,9 @@ impl Okta {
                 .with_single_cert(chain, PrivateKeyDer::Pkcs8(key))
         })
         .map_err(io::Error::other)?;
+        if protocol == Protocol::Http2 {
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        }
         let mut okta = Self::serve(
             listener,
             address,
@@ -207,6 +225,7 @@ impl Okta {
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (shared, tls) = (Arc::clone(&accepted), tls.clone());
+                shared.lock().connections += 1;
                 let _ = stream.set_nodelay(true);
                 tokio::spawn(async move {
                     match tls {
@@ -273,6 +292,16 @@ impl Okta {
         self.shared.lock().calls.clone()
     }
 
+    /// How long it took for its answers so far, all together.
+    pub fn took(&self) -> Duration {
+        self.shared.lock().took
+    }
+
+    /// How many connections there were so far.
+    pub fn connections(&self) -> usize {
+        self.shared.lock().connections
+    }
+
     /// What came that the documents do not allow.
     pub fn complaints(&self) -> Vec<String> {
         self.shared.lock().complaints.clone()
@@ -326,20 +355,22 @@ where
     let service = service_fn(move |request: Request<Incoming>| {
         let shared = Arc::clone(&shared);
         async move {
-            let asked = match strict::read(request).await {
-                Ok(asked) => asked,
+            let started = Instant::now();
+            let answer = match strict::read(request).await {
+                Ok(asked) => answer(&shared, &asked).await,
                 Err(complaint) => {
                     shared.complain(complaint);
-                    return Ok(answers::bad_request());
+                    Ok(answers::bad_request())
                 }
             };
-            answer(&shared, &asked).await
+            shared.lock().took += started.elapsed();
+            answer
         }
     });
     // A client that goes away is an ordinary end.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(io), service)
-        .await;
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http2().max_concurrent_streams(STREAMS);
+    let _ = builder.serve_connection(TokioIo::new(io), service).await;
 }
 
 async fn answer(

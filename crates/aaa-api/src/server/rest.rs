@@ -14,7 +14,7 @@ use http::header;
 use super::{LOGIN_PATH, OPENAPI_PATH, SIGN_PATH, body, context};
 use crate::error::{ApiError, JSON, NO_STORE};
 use crate::grpc::{no_login, no_signer};
-use crate::handler::{Front, Handlers};
+use crate::handler::{Context, Front, Handlers};
 use crate::openapi::{self, Faults};
 use crate::rest::{LoginRequest, LoginResponse, SignRequest, SignResponse};
 
@@ -73,11 +73,17 @@ pub(crate) async fn sign(State(api): State<Arc<Api>>, request: Request) -> Respo
 }
 
 impl Api {
-    async fn login(&self, request: Request) -> Result<Vec<u8>, ApiError> {
-        let handler = self.handlers.login.as_deref().ok_or_else(no_login)?;
+    /// What is known of a request, and its body. The head is let go: it shares a buffer with the body, which may hold a password.
+    async fn read(&self, request: Request) -> Result<(Context, Bytes), ApiError> {
         let (mut parts, body) = request.into_parts();
         let context = context(&mut parts.extensions, Front::Rest);
         let body = body::read(&parts.headers, body, self.body_deadline).await?;
+        Ok((context, body))
+    }
+
+    async fn login(&self, request: Request) -> Result<Vec<u8>, ApiError> {
+        let handler = self.handlers.login.as_deref().ok_or_else(no_login)?;
+        let (context, body) = self.read(request).await?;
         let outcome = match LoginRequest::parse(&body) {
             Ok(login) => {
                 // It holds the password: not longer than needed.
@@ -94,9 +100,7 @@ impl Api {
 
     async fn sign(&self, request: Request) -> Result<Vec<u8>, ApiError> {
         let handler = self.handlers.sign.as_deref().ok_or_else(no_signer)?;
-        let (mut parts, body) = request.into_parts();
-        let context = context(&mut parts.extensions, Front::Rest);
-        let body = body::read(&parts.headers, body, self.body_deadline).await?;
+        let (context, body) = self.read(request).await?;
         let outcome = match SignRequest::parse(&body) {
             Ok(sign) => {
                 drop(body);

@@ -16,13 +16,10 @@ use bytes::Bytes;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
+use super::connections::Connections;
 use super::wire::{
     Denial, Failure, Group, NoPage, NoTokens, PathSegment, Tokens, User, grant_form, next_page,
 };
@@ -32,10 +29,6 @@ use crate::meter::Meter;
 const ANSWER_LIMIT: usize = 1024 * 1024;
 /// The most pages of groups, of 200 each.
 const PAGES: usize = 50;
-/// Connections that are kept for the next login.
-const IDLE_CONNECTIONS: usize = 64;
-/// How long they are kept.
-const IDLE_TIME: Duration = Duration::from_mins(1);
 /// The longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 /// What a tenant that limits rates may have us wait for, at least and at most.
@@ -50,7 +43,7 @@ const USERS_PATH: &str = "/api/v1/users/";
 
 /// A tenant that can be asked.
 pub(super) struct Tenant {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    connections: Connections,
     origin: Origin,
     basic: HeaderValue,
     token: HeaderValue,
@@ -175,20 +168,7 @@ impl Tenant {
     /// A tenant that nothing is connected to yet. An error has the setting that is wrong.
     pub(super) fn new(access: &Access, trust: Trust) -> Result<Self, (&'static str, String)> {
         let tls = client_config(trust, None).map_err(|error| ("endpoint_ca", error.to_string()))?;
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT.min(access.timeout)));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIME)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .build(connector);
+        let connections = Connections::new(&tls, CONNECT.min(access.timeout));
         let pair = Zeroizing::new(format!(
             "{}:{}",
             access.client_id,
@@ -197,7 +177,7 @@ impl Tenant {
         let basic = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
         let token = Zeroizing::new(format!("SSWS {}", access.api_token.expose()));
         Ok(Self {
-            client,
+            connections,
             origin: access.origin.clone(),
             basic: sensitive(&basic, "client_secret")?,
             token: sensitive(&token, "api_token")?,
@@ -255,27 +235,29 @@ impl Session<'_> {
         let headers = request.headers_mut();
         headers.insert(header::AUTHORIZATION, self.tenant.basic.clone());
         headers.insert(header::CONTENT_TYPE, FORM);
-        self.measured(Call::Token, async {
+        let started = Instant::now();
+        let outcome = async {
             // Whose password was wrong could not be asked then, and the guess would count for nobody.
             self.may_ask(Call::User)?;
             let answer = self.send(Call::Token, request).await?;
             granted(&answer)
-        })
-        .await
+        };
+        self.measured(Call::Token, started, outcome.await)
     }
 
     /// The record of a user, or `None` when there is none of this name.
     pub(super) async fn user(&self, name: &PathSegment) -> Result<Option<User>, Fault> {
         let path = format!("{USERS_PATH}{}", name.as_str());
-        self.measured(Call::User, async {
+        let started = Instant::now();
+        let outcome = async {
             let answer = self.get(Call::User, &path).await?;
             match answer.status {
                 StatusCode::OK => answer.json().map(Some),
                 StatusCode::NOT_FOUND => Ok(None),
                 _ => Err(answer.fault()),
             }
-        })
-        .await
+        };
+        self.measured(Call::User, started, outcome.await)
     }
 
     /// Tells the names of all groups of a user.
@@ -287,24 +269,20 @@ impl Session<'_> {
         let path = format!("{USERS_PATH}{}/groups", id.as_str());
         let mut page = format!("{path}?limit=200");
         for _ in 0..PAGES {
-            let next = self
-                .measured(Call::Groups, async {
-                    let answer = self.get(Call::Groups, &page).await?;
-                    if answer.status != StatusCode::OK {
-                        return Err(answer.fault());
-                    }
-                    let groups: Vec<Group> = answer.json()?;
-                    for group in &groups {
-                        tell(&group.profile.name);
-                    }
-                    Ok(next_page(
-                        &answer.headers,
-                        self.tenant.origin.as_str(),
-                        &path,
-                    ))
-                })
-                .await?;
-            match next {
+            let started = Instant::now();
+            let next = async {
+                let answer = self.get(Call::Groups, &page).await?;
+                if answer.status != StatusCode::OK {
+                    return Err(answer.fault());
+                }
+                let groups: Vec<Group> = answer.json()?;
+                for group in &groups {
+                    tell(&group.profile.name);
+                }
+                let origin = self.tenant.origin.as_str();
+                Ok(next_page(&answer.headers, origin, &path))
+            };
+            match self.measured(Call::Groups, started, next.await)? {
                 Ok(next) if next != page => page = next,
                 Ok(_) => {
                     return Err(Fault::Unexpected(
@@ -388,12 +366,8 @@ impl Session<'_> {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Fault> {
-        let response = self
-            .tenant
-            .client
-            .request(request)
-            .await
-            .map_err(|error| Fault::Unreachable(Chain(&error).to_string()))?;
+        let sent = self.tenant.connections.send(request).await;
+        let (response, _room) = sent.map_err(Fault::Unreachable)?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, ANSWER_LIMIT).collect().await;
         let body = body.map_err(|error| {
@@ -433,13 +407,13 @@ impl Session<'_> {
         left.clamp(RATE_LIMIT.0, RATE_LIMIT.1)
     }
 
-    async fn measured<T>(
+    /// Counts a call with what came of it. No wrapper of its future, which would have room for it twice.
+    fn measured<T>(
         &self,
         call: Call,
-        ask: impl Future<Output = Result<T, Fault>>,
+        started: Instant,
+        outcome: Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let started = Instant::now();
-        let outcome = ask.await;
         let label = outcome.as_ref().err().map_or(ANSWERED, Fault::label);
         self.meter.okta(call.label(), label, started.elapsed());
         outcome

@@ -6,8 +6,9 @@ use aaa_core::clock::ManualClock;
 use aaa_core::secret::Secret;
 use aaa_service::config::Document;
 use aaa_testing::okta::{
-    API_TOKEN, CLIENT_ID, CLIENT_SECRET, Call, Fault as Wrong, Okta as Double, Policy, User,
+    API_TOKEN, CLIENT_ID, CLIENT_SECRET, Call, Fault as Wrong, Okta as Double, Policy, Protocol, User,
 };
+use futures_util::future::join_all;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use serde_json::{Value, json};
 
@@ -75,9 +76,23 @@ impl Site {
         let double = Double::start(people()).await.unwrap();
         let mut section = section(&double.endpoint());
         change(&mut section);
+        Self::of(double, &section)
+    }
+
+    async fn over_tls(protocol: Protocol) -> Self {
+        let double = Double::start_tls(people(), protocol).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let ca = dir.path().join("ca.crt");
+        std::fs::write(&ca, double.authority().unwrap()).unwrap();
+        let mut section = section(&double.endpoint());
+        section["endpoint_ca"] = json!(ca);
+        Self::of(double, &section)
+    }
+
+    fn of(double: Double, section: &Value) -> Self {
         let clock = ManualClock::at(NOW);
         let meter = Meter::new("test".into());
-        let okta = Okta::new(settings(&section).unwrap(), clock.clone(), meter);
+        let okta = Okta::new(settings(section).unwrap(), clock.clone(), meter);
         Self {
             double,
             okta,
@@ -418,7 +433,7 @@ async fn other_settings_and_policies_are_taken_while_it_runs() {
 
 #[tokio::test]
 async fn over_tls_only_who_is_vouched_for_is_believed() {
-    let double = Double::start_tls(people()).await.unwrap();
+    let double = Double::start_tls(people(), Protocol::Http2).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let ca = dir.path().join("ca.crt");
     std::fs::write(&ca, double.authority().unwrap()).unwrap();
@@ -446,6 +461,31 @@ async fn over_tls_only_who_is_vouched_for_is_believed() {
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("certificate"), "{source}");
     assert_eq!(double.calls().len(), 3);
+}
+
+#[tokio::test]
+async fn logins_share_a_connection_where_the_tenant_speaks_http2() {
+    // The last are so many that one connection does not take them all. The first one only asks what the tenant speaks.
+    for (protocol, logins, connections) in [
+        (Protocol::Http1, 8, 1 + 8),
+        (Protocol::Http2, 8, 1 + 1),
+        (Protocol::Http2, 150, 1 + 2),
+    ] {
+        let site = Site::over_tls(protocol).await;
+        site.double.fail(Call::Token, Wrong::Hang);
+        let waiting = join_all((0..logins).map(|_| site.login(BOB, PASSWORD)));
+        let all_asked = async {
+            while site.double.calls().len() < logins {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            answers = waiting => panic!("{} were answered", answers.len()),
+            () = all_asked => {}
+        }
+        assert_eq!(site.double.connections(), connections, "{protocol:?}");
+        assert_eq!(site.double.complaints(), [""; 0]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,6 @@ mod tls;
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,9 +110,15 @@ impl<R: Respond> Server<R> {
                 None => return,
                 Some(Ok((stream, peer))) => {
                     exhausted = false;
-                    let serve = Arc::clone(&self).connection(stream, peer, slot, drain.clone());
-                    let kill = kill.clone();
-                    tasks.spawn(async move { kill.run_until_cancelled(serve).await });
+                    let (server, drain, kill) = (Arc::clone(&self), drain.clone(), kill.clone());
+                    // The future is made where it stays: each move through another one would keep room for it once more.
+                    tasks.spawn(async move {
+                        tokio::select! {
+                            biased;
+                            () = kill.cancelled() => {}
+                            () = server.connection(stream, peer, slot, drain) => {}
+                        }
+                    });
                 }
                 Some(Err(error)) if of_one_client(&error) => {}
                 Some(Err(error)) => {
@@ -139,7 +144,7 @@ impl<R: Respond> Server<R> {
     }
 
     async fn connection(
-        self: Arc<Self>,
+        &self,
         stream: TcpStream,
         peer: SocketAddr,
         _slot: OwnedSemaphorePermit,
@@ -156,11 +161,17 @@ impl<R: Respond> Server<R> {
                 };
                 self.http.serve(stream, link, &drain).await
             }
-            Some(tls) => match drain.run_until_cancelled(self.handshake(tls, stream)).await {
-                None => return,
-                Some(Err(end)) => end,
-                Some(Ok(secured)) => self.serve_secured(secured, peer, &drain).await,
-            },
+            Some(tls) => {
+                let secured = tokio::select! {
+                    biased;
+                    () = drain.cancelled() => return,
+                    secured = self.handshake(tls, stream) => secured,
+                };
+                match secured {
+                    Err(end) => end,
+                    Ok(secured) => self.serve_secured(secured, peer, &drain).await,
+                }
+            }
         };
         match end {
             End::Closed | End::TimedOut(activity::IDLE_TIMEOUT) => {}
@@ -196,7 +207,8 @@ impl<R: Respond> Server<R> {
             }
         };
         let drain = drain.child_token();
-        let mut serve = pin!(self.http.serve(stream, link, &drain));
+        // Boxed, so that a connection has room for it only once it has shaken hands.
+        let mut serve = Box::pin(self.http.serve(stream, link, &drain));
         tokio::select! {
             end = &mut serve => return end,
             () = replaced => drain.cancel(),

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, Method, Request, header};
+use http::{HeaderMap, Method, Request, Version, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
@@ -53,14 +53,17 @@ pub(super) async fn read(request: Request<Incoming>) -> Result<Asked, String> {
         .map(ToString::to_string)
         .unwrap_or_default();
     let wrong = |what: &str| format!("{} {path}: {what}", parts.method);
-    if parts.uri.scheme().is_some() {
+    if parts.version == Version::HTTP_2 {
+        if parts.uri.scheme_str() != Some("https") || parts.uri.authority().is_none() {
+            return Err(wrong("no :authority, or not over https"));
+        }
+    } else if parts.uri.scheme().is_some() {
         return Err(wrong("a whole URL where a path is wanted"));
+    } else if !parts.headers.contains_key(header::HOST) {
+        return Err(wrong("no Host"));
     }
     if text(&parts.headers, header::ACCEPT) != Some("application/json") {
         return Err(wrong("Accept is not application/json"));
-    }
-    if !parts.headers.contains_key(header::HOST) {
-        return Err(wrong("no Host"));
     }
     let authorization = text(&parts.headers, header::AUTHORIZATION).unwrap_or_default();
     let (what, scheme, expected) = if parts.uri.path() == "/oauth2/default/v1/token" {
