@@ -26,8 +26,10 @@ sections. `aaa config check FILE` names everything that is wrong in a file, `aaa
 - *Words*: a list of texts, or one text with commas between them.
 - A setting that is `null` or an empty text is as good as absent.
 
-This page is printed by `aaa config reference`.
+This page is printed by `aaa config reference`, a table for each section of the file.
 ";
+
+const HEAD: &str = "\n| setting | what it says | what it holds | for example |\n|---|---|---|---|\n";
 
 const CHORIA_CONFIG: &str = "
 ## In the Choria configuration
@@ -57,20 +59,15 @@ fn page() -> String {
             "" => writeln!(page, "\n## At the top"),
             path => writeln!(page, "\n## {path}\n\n{}", doc(path)),
         };
+        page.push_str(HEAD);
         for setting in *table {
-            let key = setting.key;
-            let full = match *path {
-                "" => key.to_owned(),
-                path => format!("{path}.{key}"),
-            };
-            let example = format!("\"{key}\": {}", setting.example);
-            describe(&mut page, &full, setting, &example);
+            row(&mut page, setting);
         }
     }
     page.push_str(CHORIA_CONFIG);
+    page.push_str(HEAD);
     for setting in CHORIA {
-        let example = format!("{} = {}", setting.key, setting.example);
-        describe(&mut page, setting.key, setting, &example);
+        row(&mut page, setting);
     }
     page
 }
@@ -85,15 +82,20 @@ fn doc(path: &str) -> &'static str {
         .map_or("", |setting| setting.doc)
 }
 
-fn describe(page: &mut String, name: &str, setting: &Setting, example: &str) {
-    let _infallible = writeln!(page, "\n### {name}\n\n{}\n", setting.doc);
-    let _infallible = writeln!(page, "- {}", kind(setting.kind));
+/// A setting as a row of the table of its section.
+fn row(page: &mut String, setting: &Setting) {
+    let mut holds = kind(setting.kind);
     if let Some(default) = setting.default {
-        let _infallible = writeln!(page, "- Default: `{default}`");
+        let _infallible = write!(holds, "; default `{default}`");
     }
-    if !setting.example.is_empty() {
-        let _infallible = writeln!(page, "- Example: `{example}`");
-    }
+    let example = match setting.example {
+        "" => String::new(),
+        example => format!("`{example}`"),
+    };
+    let cells = [&format!("`{}`", setting.key), setting.doc, &holds, &example];
+    // A bar would end the cell, in code too.
+    let cells = cells.map(|cell| cell.replace('|', "\\|"));
+    let _infallible = writeln!(page, "| {} |", cells.join(" | "));
 }
 
 /// What a setting holds.
