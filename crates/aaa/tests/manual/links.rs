@@ -7,6 +7,9 @@ use regex::Regex;
 
 use crate::page::Page;
 
+/// Where files are that are not part of the book.
+const REPOSITORY: &str = "https://github.com/choria-io/aaa/tree/main/";
+
 /// The links of a page with their lines, without those that lead elsewhere than to files.
 fn links(page: &Page) -> Vec<(usize, String)> {
     let pattern = Regex::new(r"\]\(([^)\s]+)\)").unwrap();
@@ -16,7 +19,8 @@ fn links(page: &Page) -> Vec<(usize, String)> {
         let line = code.replace_all(line, "");
         for found in pattern.captures_iter(&line) {
             let target = &found[1];
-            if !target.contains("://") && !target.starts_with("mailto:") {
+            let elsewhere = target.contains("://") && !target.starts_with(REPOSITORY);
+            if !elsewhere && !target.starts_with("mailto:") {
                 links.push((*number, target.to_owned()));
             }
         }
@@ -39,12 +43,19 @@ pub(crate) fn wrong(root: &Path, pages: &[Page]) -> Vec<String> {
     for page in pages {
         for (number, link) in links(page) {
             let (file, heading) = link.split_once('#').unwrap_or((&link, ""));
-            let target = match file {
-                "" => page.path.clone(),
-                file => plain(&page.path.parent().unwrap().join(file)),
+            let target = match (file, file.strip_prefix(REPOSITORY)) {
+                ("", _) => page.path.clone(),
+                (_, Some(file)) => plain(Path::new(file)),
+                (file, None) => plain(&page.path.parent().unwrap().join(file)),
             };
             let place = format!("{}:{number}: {link}", page.name());
-            if !root.join(&target).exists() {
+            let of_the_book = |path: &Path| path.starts_with("docs");
+            if !file.starts_with(REPOSITORY)
+                && of_the_book(&page.path)
+                && !of_the_book(&target)
+            {
+                wrong.push(format!("{place}: leads out of the book; say {REPOSITORY}…"));
+            } else if !root.join(&target).exists() {
                 wrong.push(format!("{place}: no such file"));
             } else if !heading.is_empty()
                 && headings
