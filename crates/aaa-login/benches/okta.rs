@@ -153,7 +153,9 @@ async fn added(service: &Service, tenant: &Okta) -> (f64, f64) {
     for _ in 0..LOGINS {
         let (started, before) = (Instant::now(), tenant.took());
         service.is_let_in().await;
-        let beyond = started.elapsed().saturating_sub(tenant.took().saturating_sub(before));
+        let beyond = started
+            .elapsed()
+            .saturating_sub(tenant.took().saturating_sub(before));
         added.push(beyond.as_secs_f64() * 1e3);
     }
     tenant.recover();

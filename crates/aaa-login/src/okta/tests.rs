@@ -6,7 +6,8 @@ use aaa_core::clock::ManualClock;
 use aaa_core::secret::Secret;
 use aaa_service::config::Document;
 use aaa_testing::okta::{
-    API_TOKEN, CLIENT_ID, CLIENT_SECRET, Call, Fault as Wrong, Okta as Double, Policy, Protocol, User,
+    API_TOKEN, CLIENT_ID, CLIENT_SECRET, Call, Fault as Wrong, Okta as Double, Policy, Protocol,
+    User,
 };
 use futures_util::future::join_all;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};

@@ -50,10 +50,7 @@ pub(crate) fn wrong(root: &Path, pages: &[Page]) -> Vec<String> {
             };
             let place = format!("{}:{number}: {link}", page.name());
             let of_the_book = |path: &Path| path.starts_with("docs");
-            if !file.starts_with(REPOSITORY)
-                && of_the_book(&page.path)
-                && !of_the_book(&target)
-            {
+            if !file.starts_with(REPOSITORY) && of_the_book(&page.path) && !of_the_book(&target) {
                 wrong.push(format!("{place}: leads out of the book; say {REPOSITORY}…"));
             } else if !root.join(&target).exists() {
                 wrong.push(format!("{place}: no such file"));

@@ -29,7 +29,8 @@ sections. `aaa config check FILE` names everything that is wrong in a file, `aaa
 This page is printed by `aaa config reference`, a table for each section of the file.
 ";
 
-const HEAD: &str = "\n| setting | what it says | what it holds | for example |\n|---|---|---|---|\n";
+const HEAD: &str =
+    "\n| setting | what it says | what it holds | for example |\n|---|---|---|---|\n";
 
 const CHORIA_CONFIG: &str = "
 ## In the Choria configuration
