@@ -151,6 +151,124 @@ fn a_mark_that_cannot_be_read_delivers_again_rather_than_not() {
     assert_eq!(drain(&mut shelf), ids(0..3));
 }
 
+/// The numbers of segments are not used again: their marks and what was kept aside of them would be about others.
+#[test]
+fn a_mark_is_about_its_own_segment_alone() {
+    let dir = TempDir::new().unwrap();
+    let (shelf, _) = Shelf::open(dir.path()).unwrap();
+    // The segment was removed, and nothing was written after that.
+    let mark = Mark {
+        number: 0,
+        offset: 500,
+    };
+    mark.write(&shelf.marked).unwrap();
+    drop(shelf);
+    let (mut shelf, _) = Shelf::open(dir.path()).unwrap();
+    add(&mut shelf, 0..2);
+    drop(shelf);
+    let (mut shelf, opened) = Shelf::open(dir.path()).unwrap();
+    assert_eq!(opened.records, 2);
+    assert_eq!(drain(&mut shelf), ids(0..2));
+}
+
+#[test]
+fn a_mark_where_no_entry_begins_is_not_believed() {
+    let dir = TempDir::new().unwrap();
+    let (mut shelf, _) = Shelf::open(dir.path()).unwrap();
+    add(&mut shelf, 0..3);
+    for offset in [1, entry(0).size() as u64 + 3, 1 << 40] {
+        let mark = Mark { number: 0, offset };
+        mark.write(&shelf.marked).unwrap();
+        drop(shelf);
+        let (opened, damaged);
+        (
+            shelf,
+            Opened {
+                records: opened,
+                damaged,
+            },
+        ) = Shelf::open(dir.path()).unwrap();
+        assert_eq!((opened, damaged), (3, Vec::new()), "{offset}");
+    }
+    assert_eq!(drain(&mut shelf), ids(0..3));
+}
+
+#[test]
+fn a_mark_that_was_changed_is_none() {
+    let dir = TempDir::new().unwrap();
+    let (shelf, _) = Shelf::open(dir.path()).unwrap();
+    assert_eq!(Mark::read(&shelf.marked), None);
+    let mark = Mark {
+        number: 12,
+        offset: 345,
+    };
+    mark.write(&shelf.marked).unwrap();
+    assert_eq!(Mark::read(&shelf.marked), Some(mark));
+    assert_eq!(mark.line().len(), Mark::LENGTH);
+    let line = mark.line();
+    for at in 0..line.len() {
+        let mut changed = line.clone().into_bytes();
+        changed[at] ^= 1;
+        shelf.marked.write_all_at(&changed, 0).unwrap();
+        assert_eq!(Mark::read(&shelf.marked), None, "{at}");
+    }
+}
+
+#[test]
+fn damage_of_one_start_does_not_cover_that_of_another() {
+    let dir = TempDir::new().unwrap();
+    for round in 1..=2 {
+        let (mut shelf, _) = Shelf::open(dir.path()).unwrap();
+        add(&mut shelf, 0..1);
+        drop(shelf);
+        let segment = files(&dir, ENTRIES).remove(0);
+        fs::write(segment, format!("what was damaged in round {round}")).unwrap();
+        let (_, opened) = Shelf::open(dir.path()).unwrap();
+        assert_eq!((opened.records, opened.damaged.len()), (0, 1));
+    }
+    let kept = files(&dir, DAMAGED);
+    let texts: Vec<String> = kept
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    assert_eq!(
+        texts,
+        ["what was damaged in round 1", "what was damaged in round 2"]
+    );
+}
+
+#[test]
+fn what_is_kept_aside_is_not_delivered_and_holds_up_nothing() {
+    let dir = TempDir::new().unwrap();
+    let (mut shelf, _) = Shelf::open(dir.path()).unwrap();
+    add(&mut shelf, 0..3);
+    shelf.release(entry(0).size() as u64).unwrap();
+    let path = shelf.keep_aside(&entry(1)).unwrap();
+    assert_eq!(fs::read(path).unwrap(), entry(1).line);
+    drop(shelf);
+    let (mut shelf, _) = Shelf::open(dir.path()).unwrap();
+    assert_eq!(drain(&mut shelf), ids(2..3));
+}
+
+/// What a segment was given for more entries is given back when none will come.
+#[test]
+fn a_start_sets_no_space_aside_for_segments_that_are_closed() {
+    use std::os::unix::fs::MetadataExt as _;
+    let dir = TempDir::new().unwrap();
+    for number in 0..3 {
+        let (mut shelf, _) = Shelf::open(dir.path()).unwrap();
+        add(&mut shelf, number..number + 1);
+    }
+    let (_shelf, opened) = Shelf::open(dir.path()).unwrap();
+    assert_eq!(opened.records, 3);
+    for segment in files(&dir, ENTRIES) {
+        assert!(
+            fs::metadata(&segment).unwrap().blocks() * 512 < SEGMENT / 2,
+            "{segment:?}"
+        );
+    }
+}
+
 #[test]
 fn two_services_do_not_share_a_spool() {
     let dir = TempDir::new().unwrap();
