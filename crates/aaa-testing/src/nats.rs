@@ -136,6 +136,16 @@ impl NatsServer {
     /// # Errors
     /// As for [`start`](Self::start).
     pub fn restart(&mut self) -> io::Result<()> {
+        let more = self.options.more.clone();
+        self.restart_with(&more)
+    }
+
+    /// Starts it again as [`restart`](Self::restart) does, with other settings of its own instead of those that it had.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn restart_with(&mut self, more: &str) -> io::Result<()> {
+        more.clone_into(&mut self.options.more);
         let (child, ports) = launch(&self.program, &self.dir, &self.options, self.ports)?;
         self.child = child;
         self.ports = ports;

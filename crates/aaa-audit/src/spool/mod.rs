@@ -59,7 +59,8 @@ type Answer = oneshot::Sender<Result<(), SpoolError>>;
 enum Order {
     Keep(Vec<u8>, Answer),
     Read(usize, oneshot::Sender<Result<Vec<Entry>, SpoolError>>),
-    Release(u64, u64),
+    Release(u64, u64, Answer),
+    KeepAside(Entry, oneshot::Sender<Result<PathBuf, SpoolError>>),
     Try(Answer),
 }
 
@@ -134,21 +135,26 @@ impl Spool {
     /// # Errors
     /// When the disk does not give them back.
     pub async fn read(&self, entries: usize) -> Result<Vec<Entry>, SpoolError> {
-        let (answer, answered) = oneshot::channel();
-        let order = Order::Read(entries, answer);
-        self.orders
-            .send(order)
-            .await
-            .map_err(|_| SpoolError::Closed)?;
-        answered.await.unwrap_or(Err(SpoolError::Closed))
+        self.ask(|answer| Order::Read(entries, answer)).await
     }
 
     /// Lets go of the oldest entries, which have been delivered.
     pub async fn release(&self, delivered: &[Entry]) {
         let bytes: usize = delivered.iter().map(Entry::size).sum();
-        let order = Order::Release(delivered.len() as u64, bytes as u64);
+        let (entries, bytes) = (delivered.len() as u64, bytes as u64);
         // When it is closed they are delivered once more after the next start, and known by their ids.
-        let _closed = self.orders.send(order).await;
+        let _closed = self
+            .ask(|answer| Order::Release(entries, bytes, answer))
+            .await;
+    }
+
+    /// Keeps the oldest entry in a file of its own instead, whose path is given: it is not delivered any more.
+    ///
+    /// # Errors
+    /// When the disk does not take it; it stays where it is then.
+    pub async fn keep_aside(&self, oldest: &Entry) -> Result<PathBuf, SpoolError> {
+        self.ask(|answer| Order::KeepAside(oldest.clone(), answer))
+            .await
     }
 
     /// Whether it would keep an entry now; the disk is tried.
@@ -156,12 +162,16 @@ impl Spool {
     /// # Errors
     /// Why not.
     pub async fn works(&self) -> Result<(), SpoolError> {
+        self.ask(Order::Try).await
+    }
+
+    async fn ask<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<T, SpoolError>>) -> Order,
+    ) -> Result<T, SpoolError> {
         let (answer, answered) = oneshot::channel();
-        let order = Order::Try(answer);
-        self.orders
-            .send(order)
-            .await
-            .map_err(|_| SpoolError::Closed)?;
+        let sent = self.orders.send(order(answer)).await;
+        sent.map_err(|_| SpoolError::Closed)?;
         answered.await.unwrap_or(Err(SpoolError::Closed))
     }
 
@@ -229,14 +239,19 @@ impl Worker {
                                 .map_err(|error| disk(&error)),
                         );
                     }
-                    Order::Release(entries, bytes) => self.release(entries, bytes),
+                    Order::Release(entries, bytes, answer) => {
+                        self.release(entries, bytes);
+                        let _gone = answer.send(Ok(()));
+                    }
+                    Order::KeepAside(oldest, answer) => {
+                        let _gone = answer.send(self.keep_aside(&oldest));
+                    }
                     Order::Try(answer) => {
                         let _gone = answer.send(self.works());
                     }
                 }
             }
             self.keep(&mut frames, &mut answers);
-            self.held.bytes.store(self.shelf.bytes(), Ordering::Relaxed);
         }
     }
 
@@ -246,6 +261,7 @@ impl Worker {
         }
         let outcome = self.shelf.add(frames).map_err(|error| disk(&error));
         frames.clear();
+        self.weigh();
         for answer in answers.drain(..) {
             match &outcome {
                 Ok(()) => {
@@ -275,6 +291,20 @@ impl Worker {
             tracing::warn!(%error, "the audit spool cannot let go of what was delivered");
         }
         self.held.records.fetch_sub(entries, Ordering::Relaxed);
+        self.weigh();
+    }
+
+    fn keep_aside(&mut self, oldest: &Entry) -> Result<PathBuf, SpoolError> {
+        let kept = self.shelf.keep_aside(oldest);
+        let path = kept.map_err(|error| disk(&error))?;
+        self.held.records.fetch_sub(1, Ordering::Relaxed);
+        self.weigh();
+        Ok(path)
+    }
+
+    /// Says how much there is, before anybody is told that it is there or gone.
+    fn weigh(&self) {
+        self.held.bytes.store(self.shelf.bytes(), Ordering::Relaxed);
     }
 }
 

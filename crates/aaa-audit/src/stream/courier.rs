@@ -25,6 +25,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// What a message needs beside the record: its headers.
 const HEADERS: usize = 256;
+/// What servers take that were not told otherwise: the longest record as long as none has said what it takes.
+const MAX_PAYLOAD: usize = 1 << 20;
 
 pub(super) struct Courier {
     connection: Connection,
@@ -68,14 +70,9 @@ enum Delivered {
     Some,
 }
 
-/// Why the stream did not take a record.
+/// Why the stream did not take a record; it may take it later.
 #[derive(Debug)]
-enum Refused {
-    /// It may take it later.
-    ForNow(String),
-    /// It takes no record as long as this.
-    TooLong(usize),
-}
+struct Refused(String);
 
 impl Courier {
     pub(super) fn new(options: StreamOptions) -> Self {
@@ -155,6 +152,13 @@ impl Courier {
 
     /// Keeps a record, in the stream or in the spool.
     pub(super) async fn take(self: Arc<Self>, entry: Entry) -> Result<(), SinkError> {
+        // One that no message can hold would wait for ever.
+        if let Err(limit) = self.fits(&entry) {
+            return Err(SinkError::failed(format!(
+                "a record of {} bytes is longer than the server's max_payload of {limit}",
+                entry.line.len()
+            )));
+        }
         let way = self.way.lock().await;
         if *way != Way::Straight {
             return self.spool(way, &entry, "the audit stream is away").await;
@@ -183,16 +187,9 @@ impl Courier {
         refused: Refused,
         entry: &Entry,
     ) -> Result<(), SinkError> {
-        match refused {
-            Refused::TooLong(limit) => Err(SinkError::failed(format!(
-                "a record of {} bytes is longer than the server's max_payload of {limit}",
-                entry.line.len()
-            ))),
-            Refused::ForNow(why) => {
-                self.turn(&mut way, &why);
-                self.spool(way, entry, &why).await
-            }
-        }
+        let why = refused.0;
+        self.turn(&mut way, &why);
+        self.spool(way, entry, &why).await
     }
 
     /// Keeps a record in the spool, behind those that wait there; without one it is not kept, and this is why.
@@ -262,16 +259,10 @@ impl Courier {
         let jetstream = self
             .jetstream
             .get()
-            .ok_or_else(|| Refused::ForNow("the audit stream is not connected".to_owned()))?;
+            .ok_or_else(|| Refused("the audit stream is not connected".to_owned()))?;
         let client = jetstream.client();
         if client.connection_state() != State::Connected {
-            return Err(Refused::ForNow(
-                "no connection to the audit stream".to_owned(),
-            ));
-        }
-        let limit = client.server_info().max_payload;
-        if limit > 0 && entry.line.len() + HEADERS > limit {
-            return Err(Refused::TooLong(limit));
+            return Err(Refused("no connection to the audit stream".to_owned()));
         }
         let message = PublishMessage::build()
             .message_id(&entry.id)
@@ -279,7 +270,18 @@ impl Courier {
         let sent = jetstream
             .send_publish(self.wanted.topic.clone(), message)
             .await;
-        sent.map_err(|error| Refused::ForNow(error.to_string()))
+        sent.map_err(|error| Refused(error.to_string()))
+    }
+
+    /// Whether a message can hold a record; the longest one if not.
+    fn fits(&self, entry: &Entry) -> Result<(), usize> {
+        let known = self.jetstream.get();
+        let known = known.map_or(0, |jetstream| jetstream.client().server_info().max_payload);
+        let limit = if known == 0 { MAX_PAYLOAD } else { known };
+        if entry.line.len() + HEADERS > limit {
+            return Err(limit);
+        }
+        Ok(())
     }
 
     async fn acknowledged(&self, ack: PublishAckFuture) -> Result<(), Refused> {
@@ -293,15 +295,15 @@ impl Courier {
             {
                 Ok(())
             }
-            Ok(ack) => Err(Refused::ForNow(format!(
+            Ok(ack) => Err(Refused(format!(
                 "the stream {} acknowledged, not {}",
                 ack.stream,
                 self.wanted.name.as_deref().unwrap_or_default()
             ))),
-            Err(error) if error.kind() == PublishErrorKind::StreamNotFound => Err(Refused::ForNow(
+            Err(error) if error.kind() == PublishErrorKind::StreamNotFound => Err(Refused(
                 format!("no stream has the subject {}", self.wanted.topic),
             )),
-            Err(error) => Err(Refused::ForNow(error.to_string())),
+            Err(error) => Err(Refused(error.to_string())),
         }
     }
 
@@ -350,6 +352,7 @@ impl Courier {
             self.see_to_the_stream(jetstream).await?;
             return Ok(self.go_straight().await);
         };
+        self.meter.spool(spool);
         let entries = spool
             .read(BATCH)
             .await
@@ -358,7 +361,17 @@ impl Courier {
             self.see_to_the_stream(jetstream).await?;
             return Ok(self.go_straight().await);
         }
-        let (delivered, problem) = self.deliver_all(&entries).await;
+        let fit = entries
+            .iter()
+            .take_while(|entry| self.fits(entry).is_ok())
+            .count();
+        if fit == 0 {
+            self.keep_aside(spool, &entries).await?;
+            return Ok(Delivered::Some);
+        }
+        let (delivered, problem) = self
+            .deliver_all(entries.get(..fit).unwrap_or_default())
+            .await;
         let done = entries.get(..delivered).unwrap_or_default();
         spool.release(done).await;
         self.meter.delivered.increment(done.len() as u64);
@@ -366,19 +379,30 @@ impl Courier {
         match problem {
             None if self.is_closed().await => Ok(Delivered::All),
             None => Ok(Delivered::Some),
-            Some(Refused::TooLong(limit)) => {
-                let text = format!(
-                    "a spooled record is longer than the server's max_payload of {limit}; nothing is delivered until that is raised"
-                );
-                tracing::error!("{text}");
-                Err(text)
-            }
-            Some(refused) => {
+            Some(Refused(why)) => {
                 // A stream that was deleted is made again.
                 self.see_to_the_stream(jetstream).await?;
-                Err(refused.words())
+                Err(why)
             }
         }
+    }
+
+    /// Has the oldest entry, which no message to this server can hold, keep nothing up.
+    async fn keep_aside(&self, spool: &Spool, entries: &[Entry]) -> Result<(), String> {
+        let Some(oldest) = entries.first() else {
+            return Ok(());
+        };
+        let kept = spool.keep_aside(oldest).await;
+        let path = kept.map_err(|error| Self::unreadable(&error))?;
+        tracing::error!(
+            record = oldest.id,
+            bytes = oldest.line.len(),
+            file = %path.display(),
+            "a spooled record is longer than the server's max_payload; it is kept in a file of its own, and is not in the stream"
+        );
+        self.meter.aside.increment(1);
+        self.meter.spool(spool);
+        Ok(())
     }
 
     /// How many of these the stream has, from the first one on, and what it said of the next.
@@ -437,21 +461,14 @@ impl Courier {
     }
 }
 
-impl Refused {
-    fn words(&self) -> String {
-        match self {
-            Self::ForNow(why) => why.clone(),
-            Self::TooLong(limit) => format!("longer than max_payload ({limit})"),
-        }
-    }
-}
-
 /// What is counted.
 struct Meter {
     /// Whether records go straight to the stream.
     straight: Gauge,
     /// Records that the stream has acknowledged.
     delivered: Counter,
+    /// Records that it can never take.
+    aside: Counter,
     /// What waits.
     records: Gauge,
     bytes: Gauge,
@@ -466,6 +483,10 @@ impl Meter {
             "Whether records go to the stream at once (1), or wait (0)"
         );
         metrics::describe_counter!(DELIVERED, "Records that the stream has acknowledged");
+        metrics::describe_counter!(
+            ASIDE,
+            "Records longer than the server's max_payload, kept in files beside the spool"
+        );
         metrics::describe_gauge!(RECORDS, "Records that wait in the spool");
         metrics::describe_gauge!(
             BYTES,
@@ -483,6 +504,7 @@ impl Meter {
         Self {
             straight: metrics::gauge!(STRAIGHT, &labels),
             delivered: metrics::counter!(DELIVERED, &labels),
+            aside: metrics::counter!(ASIDE, &labels),
             records: metrics::gauge!(RECORDS, &labels),
             bytes: metrics::gauge!(BYTES, &labels),
             alarm: metrics::gauge!(ALARM, &labels),
@@ -501,6 +523,7 @@ impl Meter {
 
 const STRAIGHT: &str = "choria_aaa_audit_stream_up";
 const DELIVERED: &str = "choria_aaa_audit_stream_delivered";
+const ASIDE: &str = "choria_aaa_audit_spool_aside";
 const RECORDS: &str = "choria_aaa_audit_spool_records";
 const BYTES: &str = "choria_aaa_audit_spool_bytes";
 const ALARM: &str = "choria_aaa_audit_alarm";

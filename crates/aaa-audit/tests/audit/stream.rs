@@ -17,6 +17,7 @@ use async_nats::jetstream::{self, consumer::pull, stream};
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tempfile::TempDir;
 
 use crate::fixtures::{allowed, install, login, record};
@@ -358,6 +359,75 @@ async fn a_full_spool_refuses_and_says_so_until_there_is_room() {
     has_each_once(&server, 0..kept).await;
 }
 
+fn long(length: usize) -> Arc<Record> {
+    let caller = format!("up={}", "x".repeat(length));
+    let subject = aaa_core::audit::Subject::Sign(install());
+    let mut long = record(subject, Some(&caller), allowed());
+    long.id = "long".to_owned();
+    Arc::new(long)
+}
+
+#[tokio::test]
+async fn a_record_that_no_message_can_hold_does_not_wait_for_one() {
+    let dir = TempDir::new().unwrap();
+    let Some(mut server) = server(&dir) else {
+        return;
+    };
+    server.kill().unwrap();
+    let sink = Site::new(server.url()).sink(dir.path());
+    // No connection is waited for, as there is a spool; so no server has said what it takes.
+    tokio::time::pause();
+    sink.start().await.unwrap();
+    tokio::time::resume();
+    let error = sink.write(&long(1 << 20)).await.unwrap_err();
+    assert!(error.to_string().contains("max_payload"), "{error}");
+}
+
+/// A server that takes less than the one before it.
+#[tokio::test]
+async fn a_record_in_the_spool_that_no_message_can_hold_is_kept_aside_and_holds_up_no_other() {
+    let dir = TempDir::new().unwrap();
+    let Some(mut server) = server(&dir) else {
+        return;
+    };
+    let recorder = DebuggingRecorder::new();
+    let sink = metrics::with_local_recorder(&recorder, || Site::new(server.url()).sink(dir.path()));
+    sink.start().await.unwrap();
+    server.kill().unwrap();
+    keep(&sink, 0..2).await;
+    assert_eq!(sink.write(&long(5000)).await, Ok(Stored::Kept));
+    keep(&sink, 2..4).await;
+    server.restart_with("max_payload: 4096\n").unwrap();
+    has_each_once(&server, 0..4).await;
+    sink.close().await;
+    let aside: Vec<String> = std::fs::read_dir(dir.path().join("spool"))
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter(|file| file.extension().is_some_and(|kind| kind == "aside"))
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect();
+    assert_eq!(aside.len(), 1);
+    assert!(aside[0].contains(&"x".repeat(5000)), "{aside:?}");
+    // Nothing waits any more, and the metrics know.
+    let measured: HashMap<String, DebugValue> = recorder
+        .snapshotter()
+        .snapshot()
+        .into_vec()
+        .into_iter()
+        .map(|(key, _, _, value)| (key.key().name().to_owned(), value))
+        .collect();
+    assert_eq!(
+        measured["choria_aaa_audit_spool_aside"],
+        DebugValue::Counter(1)
+    );
+    for gauge in [
+        "choria_aaa_audit_spool_records",
+        "choria_aaa_audit_spool_bytes",
+    ] {
+        assert_eq!(measured[gauge], DebugValue::Gauge(0.0.into()), "{gauge}");
+    }
+}
+
 #[tokio::test]
 async fn a_record_that_no_message_can_hold_is_refused_and_harms_no_other() {
     let dir = TempDir::new().unwrap();
@@ -366,13 +436,7 @@ async fn a_record_that_no_message_can_hold_is_refused_and_harms_no_other() {
     };
     let sink = Site::new(server.url()).sink(dir.path());
     sink.start().await.unwrap();
-    let mut long = record(
-        aaa_core::audit::Subject::Sign(install()),
-        Some(&format!("up={}", "x".repeat(5000))),
-        allowed(),
-    );
-    long.id = "long".to_owned();
-    let error = sink.write(&Arc::new(long)).await.unwrap_err();
+    let error = sink.write(&long(5000)).await.unwrap_err();
     assert!(error.to_string().contains("max_payload"), "{error}");
     keep(&sink, 0..3).await;
     has_each_once(&server, 0..3).await;
