@@ -90,11 +90,11 @@ fn file(c: &mut Criterion) {
                 sync,
                 ..FileOptions::default()
             };
-            let auditor = Auditor {
-                sink: Arc::new(FileSink::open(options, Scribe::default()).unwrap()),
-                delivery: Delivery::Required,
-                timeout: Duration::from_secs(10),
-            };
+            let auditor = Auditor::new(
+                Arc::new(FileSink::open(options, Scribe::default()).unwrap()),
+                Delivery::Required,
+                Duration::from_secs(10),
+            );
             let trail = Arc::new(Trail::new("london", vec![auditor]));
             group.bench_with_input(BenchmarkId::from_parameter(tasks), &tasks, |b, tasks| {
                 b.to_async(&runtime)

@@ -51,6 +51,19 @@ impl FileSink {
     }
 }
 
+/// The number of a record, settled in the end: as not kept when whoever waited for that has stopped waiting.
+struct Unsettled<'a> {
+    scribe: &'a Scribe,
+    number: Option<u64>,
+    kept: bool,
+}
+
+impl Drop for Unsettled<'_> {
+    fn drop(&mut self) {
+        self.scribe.settle(self.number, self.kept);
+    }
+}
+
 #[async_trait]
 impl Sink for FileSink {
     fn name(&self) -> &'static str {
@@ -61,9 +74,18 @@ impl Sink for FileSink {
         let Some(written) = self.scribe.write(record) else {
             return Ok(Stored::NotCarried);
         };
+        let mut number = Unsettled {
+            scribe: &self.scribe,
+            number: written.number,
+            kept: false,
+        };
         let outcome = self.writer.write(&written.line).await;
-        self.scribe.settle(written.number, outcome.is_ok());
+        number.kept = outcome.is_ok();
         outcome.map(|()| Stored::Kept)
+    }
+
+    async fn works(&self) -> Result<(), SinkError> {
+        self.writer.try_out().await
     }
 
     /// Opens the file at the path anew, after a rotation. Records that are given to the sink after this go to the new file.

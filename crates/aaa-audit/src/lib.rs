@@ -36,4 +36,4 @@ mod trail;
 
 pub use scribe::Scribe;
 pub use sink::{Sink, SinkError, Stored};
-pub use trail::{AuditError, Auditor, Delivery, Failure, Recorded, Trail};
+pub use trail::{AuditError, Auditor, Delivery, Failure, Health, Recorded, Trail};

@@ -1,5 +1,6 @@
 //! Records as events of the service's own log: for sites that have no auditor, and for records that no auditor keeps.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use aaa_core::audit::{Outcome, Record, Subject};
@@ -7,6 +8,16 @@ use aaa_core::caller::CallerId;
 use async_trait::async_trait;
 
 use crate::sink::{Sink, SinkError, Stored};
+
+thread_local! {
+    /// Whether this thread's log could not be written since it was last given a record.
+    static LOST: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Takes note that the log could not be written: for whoever writes it down, on the thread that gave the event.
+pub fn lost() {
+    LOST.set(true);
+}
 
 /// Writes each record to the log, at info, with the target [`LogSink::TARGET`].
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,7 +30,14 @@ impl LogSink {
     pub const TARGET: &'static str = "audit";
 
     /// Writes one record.
-    pub fn log(record: &Record) {
+    ///
+    /// # Errors
+    /// When the log [could not be written](lost).
+    pub fn log(record: &Record) -> Result<(), SinkError> {
+        written(|| Self::event(record))
+    }
+
+    fn event(record: &Record) {
         let decision = if record.outcome.is_allowed() {
             "allow"
         } else {
@@ -67,9 +85,22 @@ impl Sink for LogSink {
     }
 
     async fn write(&self, record: &Arc<Record>) -> Result<Stored, SinkError> {
-        Self::log(record);
-        Ok(Stored::Kept)
+        Self::log(record).map(|()| Stored::Kept)
     }
+
+    async fn works(&self) -> Result<(), SinkError> {
+        written(|| tracing::info!(target: LogSink::TARGET, "trying whether records can be kept"))
+    }
+}
+
+/// Gives the log an event, and says whether it was written.
+fn written(event: impl FnOnce()) -> Result<(), SinkError> {
+    LOST.set(false);
+    event();
+    if LOST.get() {
+        return Err(SinkError::failed("the service's log cannot be written"));
+    }
+    Ok(())
 }
 
 #[derive(Default)]

@@ -22,6 +22,14 @@ pub trait Sink: Send + Sync {
     /// When the record is not, or not known to be, kept.
     async fn write(&self, record: &Arc<Record>) -> Result<Stored, SinkError>;
 
+    /// Whether it would keep a record now: tried, where only that can tell. It is asked after a record was not kept.
+    ///
+    /// # Errors
+    /// Why it would not.
+    async fn works(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// Takes note that what it writes to has been moved away. A sink that has nothing to reopen does nothing.
     ///
     /// # Errors
@@ -49,6 +57,9 @@ pub enum SinkError {
     /// It could not, and says why: for the log, never for a caller.
     #[error("{0}")]
     Failed(Arc<str>),
+    /// It keeps others, but can never keep this one.
+    #[error("{0}")]
+    Unfit(Arc<str>),
     /// It did not answer in time.
     #[error("no answer within {}", duration::human(*.0))]
     TimedOut(Duration),
@@ -61,5 +72,10 @@ impl SinkError {
     /// A failure, in words.
     pub fn failed(problem: impl AsRef<str>) -> Self {
         Self::Failed(problem.as_ref().into())
+    }
+
+    /// A record that cannot be kept whatever is tried, in words.
+    pub fn unfit(problem: impl AsRef<str>) -> Self {
+        Self::Unfit(problem.as_ref().into())
     }
 }

@@ -1,13 +1,13 @@
 //! The promise: a record is kept by every required auditor, or nobody gets a receipt for it.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aaa_core::audit::Record;
 use futures_util::future::join_all;
-use metrics::{Counter, Histogram};
+use metrics::{Counter, Gauge, Histogram};
 
 use crate::log::LogSink;
 use crate::sink::{Sink, SinkError, Stored};
@@ -30,11 +30,36 @@ pub struct Auditor {
     pub delivery: Delivery,
     /// How long it is waited for.
     pub timeout: Duration,
+    on_health: Health,
 }
+
+impl Auditor {
+    /// An auditor whose health nobody asks for.
+    pub fn new(sink: Arc<dyn Sink>, delivery: Delivery, timeout: Duration) -> Self {
+        Self {
+            sink,
+            delivery,
+            timeout,
+            on_health: Arc::new(|_| ()),
+        }
+    }
+
+    /// The same; if it is required, this hears what is wrong when it keeps no records, and `None` when it does again.
+    #[must_use]
+    pub fn heard_by(self, on_health: Health) -> Self {
+        Self { on_health, ..self }
+    }
+}
+
+/// Hears what is wrong, or that nothing is.
+pub type Health = Arc<dyn Fn(Option<&SinkError>) + Send + Sync>;
+
+/// How long after a failure an auditor is asked whether it works, and how often again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Where all records of a service go.
 pub struct Trail {
-    stations: Vec<Station>,
+    stations: Vec<Arc<Station>>,
 }
 
 /// The receipt for a record that is kept: only [`Trail::record`] gives it, once for each record.
@@ -64,25 +89,14 @@ pub struct Failure {
 }
 
 impl Trail {
-    /// A trail for a site. Without auditors, its records go to the service's own log, and it says so.
+    /// A trail for a site.
     ///
     /// Metrics are those of the recorder that is installed now.
     pub fn new(site: &str, auditors: Vec<Auditor>) -> Self {
         describe();
-        let mut auditors = auditors;
-        if auditors.is_empty() {
-            tracing::warn!(
-                "no auditor is configured: what is decided is on record in this log only (setting: auditors)"
-            );
-            auditors.push(Auditor {
-                sink: Arc::new(LogSink),
-                delivery: Delivery::Required,
-                timeout: Duration::from_secs(1),
-            });
-        }
         let stations = auditors
             .into_iter()
-            .map(|auditor| Station::new(site, auditor))
+            .map(|auditor| Arc::new(Station::new(site, auditor)))
             .collect();
         Self { stations }
     }
@@ -92,7 +106,7 @@ impl Trail {
     /// A record that none of them keeps, because none has words for it or all failed and need not have succeeded, goes to the service's log.
     ///
     /// # Errors
-    /// When a required auditor has not kept it. The others may have: a record without its deed is harmless.
+    /// When a required auditor has not kept it, or the log not what no auditor kept. The others may have: a record without its deed is harmless.
     pub async fn record(&self, record: Arc<Record>) -> Result<Recorded, AuditError> {
         let outcomes = match self.stations.as_slice() {
             [only] => vec![only.write(&record).await],
@@ -110,7 +124,10 @@ impl Trail {
             return Err(AuditError::NotKept(failures));
         }
         if !kept {
-            LogSink::log(&record);
+            LogSink::log(&record).map_err(|error| {
+                let auditor = LogSink::NAME.to_owned();
+                AuditError::NotKept(vec![Failure { auditor, error }])
+            })?;
         }
         Ok(Recorded { record })
     }
@@ -152,8 +169,15 @@ struct Station {
     timeout: Duration,
     errors: Counter,
     time: Histogram,
+    /// Of a required auditor: whether it keeps no records.
+    alarm: Option<Gauge>,
+    on_health: Health,
     /// Failures since it last worked. The log tells of the first, and of how many there were when it works again.
     failing: AtomicU64,
+    /// Whoever tells of that has this, so that the last word is the true one.
+    telling: Mutex<()>,
+    /// Whether somebody asks whether it works again.
+    watched: AtomicBool,
 }
 
 impl Station {
@@ -168,11 +192,16 @@ impl Station {
             sink: auditor.sink,
             delivery: auditor.delivery,
             timeout: auditor.timeout,
+            alarm: (auditor.delivery == Delivery::Required)
+                .then(|| metrics::gauge!(ALARM, &labels)),
+            on_health: auditor.on_health,
             failing: AtomicU64::new(0),
+            telling: Mutex::new(()),
+            watched: AtomicBool::new(false),
         }
     }
 
-    async fn write(&self, record: &Arc<Record>) -> Result<Stored, SinkError> {
+    async fn write(self: &Arc<Self>, record: &Arc<Record>) -> Result<Stored, SinkError> {
         let begin = Instant::now();
         let outcome = tokio::time::timeout(self.timeout, self.sink.write(record))
             .await
@@ -180,6 +209,11 @@ impl Station {
         self.time.record(begin.elapsed().as_secs_f64());
         match &outcome {
             Ok(_) => self.worked(),
+            // Who sent it may send more of them: that keeps nobody else out.
+            Err(error @ SinkError::Unfit(_)) => {
+                self.errors.increment(1);
+                tracing::error!(auditor = self.sink.name(), %error, "a record cannot be kept");
+            }
             Err(error) => self.failed(error),
         }
         outcome
@@ -190,26 +224,62 @@ impl Station {
         if self.failing.load(Ordering::Relaxed) == 0 {
             return;
         }
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let failures = self.failing.swap(0, Ordering::Relaxed);
-        if failures > 0 {
-            let auditor = self.sink.name();
-            tracing::info!(auditor, failures, "the auditor works again");
+        if failures == 0 {
+            return;
+        }
+        let auditor = self.sink.name();
+        tracing::info!(auditor, failures, "the auditor works again");
+        if let Some(alarm) = &self.alarm {
+            alarm.set(0.0);
+            (self.on_health)(None);
         }
     }
 
-    fn failed(&self, error: &SinkError) {
+    fn failed(self: &Arc<Self>, error: &SinkError) {
         self.errors.increment(1);
-        if self.failing.fetch_add(1, Ordering::Relaxed) == 0 {
-            let auditor = self.sink.name();
-            match self.delivery {
-                Delivery::Required => tracing::error!(
-                    auditor, %error,
-                    "the auditor fails: nothing is signed or let in until it works again"
-                ),
-                Delivery::BestEffort => tracing::error!(
-                    auditor, %error,
-                    "the auditor fails: records are missing from it until it works again"
-                ),
+        let telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.failing.fetch_add(1, Ordering::Relaxed) > 0 {
+            return;
+        }
+        let auditor = self.sink.name();
+        let Some(alarm) = &self.alarm else {
+            tracing::error!(
+                auditor, %error,
+                "the auditor fails: records are missing from it until it works again"
+            );
+            return;
+        };
+        tracing::error!(
+            auditor, %error,
+            "the auditor fails: nothing is signed or let in until it works again"
+        );
+        alarm.set(1.0);
+        (self.on_health)(Some(error));
+        drop(telling);
+        if !self.watched.swap(true, Ordering::Relaxed) {
+            tokio::spawn(Arc::clone(self).watch());
+        }
+    }
+
+    /// A service that can keep no record is sent no requests, so that none would show that it can again: it is asked.
+    async fn watch(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(ASK_AGAIN).await;
+            if self.failing.load(Ordering::Relaxed) > 0 {
+                let asked = tokio::time::timeout(self.timeout, self.sink.works()).await;
+                if !matches!(asked, Ok(Ok(()))) {
+                    continue;
+                }
+                self.worked();
+            }
+            self.watched.store(false, Ordering::Relaxed);
+            // One that failed before that has left the asking to this.
+            if self.failing.load(Ordering::Relaxed) == 0
+                || self.watched.swap(true, Ordering::Relaxed)
+            {
+                return;
             }
         }
     }
@@ -235,9 +305,14 @@ fn list(failures: &[Failure]) -> String {
 
 const ERRORS: &str = "choria_aaa_auditor_errors";
 const TIME: &str = "choria_aaa_auditor_time_seconds";
+const ALARM: &str = "choria_aaa_audit_alarm";
 
 fn describe() {
     metrics::describe_counter!(ERRORS, "Records that an auditor failed to keep");
+    metrics::describe_gauge!(
+        ALARM,
+        "Whether a required auditor keeps no records (1): nothing is signed or let in then"
+    );
     metrics::describe_histogram!(
         TIME,
         metrics::Unit::Seconds,

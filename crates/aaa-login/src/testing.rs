@@ -185,11 +185,7 @@ pub(crate) fn mint(dir: &Path, chain: bool) -> Arc<Mint> {
 }
 
 pub(crate) fn trail(sink: Arc<dyn Sink>) -> Arc<Trail> {
-    let auditor = Auditor {
-        sink,
-        delivery: Delivery::Required,
-        timeout: Duration::from_secs(5),
-    };
+    let auditor = Auditor::new(sink, Delivery::Required, Duration::from_secs(5));
     Arc::new(Trail::new("test", vec![auditor]))
 }
 

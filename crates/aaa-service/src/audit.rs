@@ -9,8 +9,8 @@ use aaa_audit::file::{FileOptions, FileSink, OpenError, parse_mode};
 use aaa_audit::formats::{Format, Formatter, Redaction, RequestEncoding};
 use aaa_audit::log::LogSink;
 use aaa_audit::nats::Connection;
-use aaa_audit::stream::{Health, StreamSink};
-use aaa_audit::{Auditor, Delivery, Scribe, Sink, Trail};
+use aaa_audit::stream::StreamSink;
+use aaa_audit::{Auditor, Delivery, Health, Scribe, Sink, Trail};
 use jiff::Timestamp;
 
 use crate::config::{Document, Kind, Section, Setting};
@@ -153,7 +153,7 @@ pub(crate) fn trail(given: &Given<'_>) -> Made {
     for name in top.list("auditors") {
         let stream = match name.as_str() {
             "logfile" => {
-                auditors.extend(logfile(document, &top, given.checking));
+                auditors.extend(logfile(&top, given));
                 None
             }
             "jetstream" => jetstream("jetstream_auditor", given),
@@ -178,6 +178,21 @@ pub(crate) fn trail(given: &Given<'_>) -> Made {
             }
         }
     }
+    if top.list("auditors").is_empty() {
+        tracing::warn!(
+            "no auditor is configured: what is decided is on record in this log only (setting: auditors)"
+        );
+        let watched = Watched::new("auditors", Delivery::Required, given);
+        auditors.push(
+            Auditor::new(
+                Arc::new(LogSink),
+                Delivery::Required,
+                Duration::from_secs(1),
+            )
+            .heard_by(watched.health()),
+        );
+        watched.ready();
+    }
     Made {
         trail: Trail::new(given.site, auditors),
         starts,
@@ -195,7 +210,7 @@ enum Next {
 pub(crate) struct Start {
     sink: Arc<StreamSink>,
     delivery: Delivery,
-    condition: Option<ReadyHandle>,
+    watched: Watched,
 }
 
 impl Start {
@@ -214,9 +229,7 @@ impl Start {
             }
             (Ok(()), _) => {}
         }
-        if let Some(condition) = self.condition {
-            condition.ready();
-        }
+        self.watched.ready();
         Ok(())
     }
 }
@@ -229,20 +242,13 @@ fn jetstream(key: &str, given: &Given<'_>) -> Option<(Auditor, Next)> {
         return None;
     };
     let delivery = delivery(&section);
-    let required = delivery == Delivery::Required && !given.checking;
-    let condition = required.then(|| (given.condition)(key));
-    let spoken = condition.clone();
-    let health: Health = Arc::new(move |problem| match (&spoken, problem) {
-        (Some(condition), None) => condition.ready(),
-        (Some(condition), Some(problem)) => condition.not_ready(problem),
-        (None, _) => {}
-    });
-    let (auditor, built) = stream::build(&section, given, delivery, health)?;
+    let watched = Watched::new(key, delivery, given);
+    let (auditor, built) = stream::build(&section, given, delivery, watched.health())?;
     let next = match built {
         Built::Sink(sink) => Next::Start(Start {
             sink,
             delivery,
-            condition,
+            watched,
         }),
         Built::Checked(probe) => Next::Probe(probe),
     };
@@ -305,31 +311,62 @@ fn delivery(section: &Section<'_>) -> Delivery {
     }
 }
 
-fn logfile(document: &Document, top: &Section<'_>, checking: bool) -> Option<Auditor> {
-    let Some(section) = document.section("logfile_auditor", LOGFILE_AUDITOR) else {
-        top.problem(
-            "logfile_auditor",
-            "missing; auditors has logfile, and these are its settings",
-        );
+fn logfile(top: &Section<'_>, given: &Given<'_>) -> Option<Auditor> {
+    const KEY: &str = "logfile_auditor";
+    let Some(section) = given.document.section(KEY, LOGFILE_AUDITOR) else {
+        let text = "missing; auditors has logfile, and these are its settings";
+        top.problem(KEY, text);
         return None;
     };
     // Both are read before anything is given up, so that all that is wrong is said at once.
     let (scribe, options) = (scribe(&section), options(&section));
     let (scribe, options) = (scribe?, options?);
-    let sink: Result<Arc<dyn Sink>, OpenError> = if checking {
+    let sink: Result<Arc<dyn Sink>, OpenError> = if given.checking {
         options.probe().map(|()| Arc::new(LogSink) as _)
     } else {
         FileSink::open(options, scribe).map(|sink| Arc::new(sink) as _)
     };
-    Some(Auditor {
-        sink: sink
-            .map_err(|error| section.problem("logfile", error.to_string()))
-            .ok()?,
-        delivery: delivery(&section),
-        timeout: section
-            .duration("timeout")
-            .unwrap_or(Duration::from_secs(5)),
-    })
+    let sink = sink
+        .map_err(|error| section.problem("logfile", error.to_string()))
+        .ok()?;
+    let delivery = delivery(&section);
+    let watched = Watched::new(KEY, delivery, given);
+    watched.ready();
+    Some(
+        Auditor::new(
+            sink,
+            delivery,
+            section
+                .duration("timeout")
+                .unwrap_or(Duration::from_secs(5)),
+        )
+        .heard_by(watched.health()),
+    )
+}
+
+/// The condition of the service's readiness that a required auditor keeps records.
+struct Watched(Option<ReadyHandle>);
+
+impl Watched {
+    fn new(key: &str, delivery: Delivery, given: &Given<'_>) -> Self {
+        let required = delivery == Delivery::Required && !given.checking;
+        Self(required.then(|| (given.condition)(key)))
+    }
+
+    fn ready(&self) {
+        if let Some(condition) = &self.0 {
+            condition.ready();
+        }
+    }
+
+    fn health(&self) -> Health {
+        let condition = self.0.clone();
+        Arc::new(move |problem| match (&condition, problem) {
+            (Some(condition), None) => condition.ready(),
+            (Some(condition), Some(problem)) => condition.not_ready(problem.to_string()),
+            (None, _) => {}
+        })
+    }
 }
 
 fn options(section: &Section<'_>) -> Option<FileOptions> {

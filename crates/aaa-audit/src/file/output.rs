@@ -16,11 +16,27 @@ pub(super) struct Output<W = File> {
 /// Something to write to that can be made to keep what it was given.
 pub(super) trait Keep: Write {
     fn keep(&mut self) -> io::Result<()>;
+
+    /// How many bytes more there is room for, where that can be known.
+    fn room(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
 }
+
+/// What must be free before a disk that was full counts as usable again: some records' worth.
+const SPARE: u64 = 64 << 10;
 
 impl Keep for File {
     fn keep(&mut self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn room(&self) -> io::Result<u64> {
+        if !self.metadata()?.is_file() {
+            return Ok(u64::MAX);
+        }
+        let free = rustix::fs::fstatvfs(self)?;
+        Ok(free.f_bavail.saturating_mul(free.f_frsize))
     }
 }
 
@@ -47,6 +63,15 @@ impl Output<File> {
 }
 
 impl<W: Keep> Output<W> {
+    /// Tries whether lines could be written: with an empty one, which is none, when the file system has room for some.
+    pub(super) fn try_out(&mut self) -> io::Result<()> {
+        if self.to.room()? < SPARE {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.torn = true;
+        self.write_lines(b"")
+    }
+
     /// Writes whole lines. Upon an error some of them may have been written, and one in part.
     pub(super) fn write_lines(&mut self, lines: &[u8]) -> io::Result<()> {
         if self.torn {

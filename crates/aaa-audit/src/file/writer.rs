@@ -40,6 +40,8 @@ struct Queue {
     ended: bool,
     /// Whether the thread waits, and must be woken.
     idle: bool,
+    /// Who wants to know whether a line could be written.
+    trials: Vec<Answer>,
     closers: Vec<oneshot::Sender<()>>,
 }
 
@@ -56,6 +58,7 @@ struct Batch {
 enum Work {
     Replace(Output),
     Write,
+    Try(Vec<Answer>),
 }
 
 type Answer = oneshot::Sender<Result<(), SinkError>>;
@@ -105,6 +108,20 @@ impl Writer {
         queue.batch.waiting.push(answer);
         queue.batch.room += room as usize;
         Ok(())
+    }
+
+    /// Returns when it is known whether a line could be written.
+    pub(super) async fn try_out(&self) -> Result<(), SinkError> {
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut queue = self.shared.lock();
+            if queue.closing {
+                return Err(SinkError::Closed);
+            }
+            queue.trials.push(answer);
+        }
+        self.shared.work.notify_one();
+        answered.await.unwrap_or(Err(SinkError::Closed))
     }
 
     /// Writes to another output from the next line on.
@@ -175,6 +192,14 @@ impl Shared {
                     self.room.add_permits(batch.room);
                     batch.answer(&answer);
                 }
+                Work::Try(trials) => {
+                    let answer = output
+                        .try_out()
+                        .map_err(|e| SinkError::failed(format!("{}: {e}", output.shown())));
+                    for trial in trials {
+                        let _gone = trial.send(answer.clone());
+                    }
+                }
             }
         }
     }
@@ -189,6 +214,9 @@ impl Shared {
             if !queue.batch.waiting.is_empty() {
                 std::mem::swap(&mut queue.batch, batch);
                 return Some(Work::Write);
+            }
+            if !queue.trials.is_empty() {
+                return Some(Work::Try(std::mem::take(&mut queue.trials)));
             }
             if queue.closing {
                 queue.ended = true;

@@ -11,7 +11,7 @@ use metrics::{Counter, Gauge};
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 
-use super::{Health, StreamOptions, StreamSink, Wanted};
+use super::{StreamOptions, StreamSink, Wanted};
 use crate::nats::{Connection, jittered};
 use crate::sink::SinkError;
 use crate::spool::{Entry, Spool, SpoolError};
@@ -37,9 +37,6 @@ pub(super) struct Courier {
     /// Which way records go. Who holds it is the only one to send any off, so their order is that of taking it.
     way: Mutex<Way>,
     meter: Meter,
-    health: Health,
-    /// Whether the last word to `health` was a problem.
-    alarmed: AtomicBool,
     /// Whether the log has been told of what the stream lacks.
     warned: AtomicBool,
     /// The task that delivers what waits, while there is one.
@@ -84,8 +81,6 @@ impl Courier {
             spool: options.spool,
             jetstream: OnceLock::new(),
             way: Mutex::new(Way::Waiting),
-            health: options.on_health,
-            alarmed: AtomicBool::new(false),
             warned: AtomicBool::new(false),
             mending: StdMutex::default(),
             closing: Notify::new(),
@@ -154,7 +149,7 @@ impl Courier {
     pub(super) async fn take(self: Arc<Self>, entry: Entry) -> Result<(), SinkError> {
         // One that no message can hold would wait for ever.
         if let Err(limit) = self.fits(&entry) {
-            return Err(SinkError::failed(format!(
+            return Err(SinkError::unfit(format!(
                 "a record of {} bytes is longer than the server's max_payload of {limit}",
                 entry.line.len()
             )));
@@ -207,9 +202,17 @@ impl Courier {
             Err(error) => Err(error),
         };
         self.meter.spool(spool);
-        kept.map_err(|error| self.not_spooled(&error))?;
-        self.all_clear();
-        Ok(())
+        kept.map_err(|error| not_spooled(&error))
+    }
+
+    /// Whether a record would be kept now, in the stream or in the spool.
+    pub(super) async fn works(&self) -> Result<(), SinkError> {
+        match (*self.way.lock().await, &self.spool) {
+            (Way::Straight, _) => Ok(()),
+            (Way::Closed, _) => Err(SinkError::Closed),
+            (Way::Waiting, Some(spool)) => spool.works().await.map_err(|error| not_spooled(&error)),
+            (Way::Waiting, None) => Err(SinkError::failed("the audit stream is away")),
+        }
     }
 
     /// From now on records wait, until the stream takes them again.
@@ -229,30 +232,8 @@ impl Courier {
                 problem,
                 "the audit stream does not take records, and there is no spool"
             );
-            self.alarm(problem.to_owned());
         }
         self.start_mending();
-    }
-
-    fn not_spooled(&self, error: &SpoolError) -> SinkError {
-        self.alarm(error.to_string());
-        SinkError::failed(error.to_string())
-    }
-
-    /// Records cannot be kept.
-    fn alarm(&self, problem: String) {
-        self.alarmed.store(true, Ordering::Relaxed);
-        self.meter.alarm.set(1.0);
-        (self.health)(Some(problem));
-    }
-
-    /// Records can be kept.
-    fn all_clear(&self) {
-        // Reading first leaves the line that all cores share alone as long as nothing fails.
-        if self.alarmed.load(Ordering::Relaxed) && self.alarmed.swap(false, Ordering::Relaxed) {
-            self.meter.alarm.set(0.0);
-            (self.health)(None);
-        }
     }
 
     async fn publish(&self, entry: &Entry) -> Result<PublishAckFuture, Refused> {
@@ -320,7 +301,6 @@ impl Courier {
                         return;
                     }
                     tracing::debug!(problem, "the audit stream still does not take records");
-                    self.look_at_the_spool().await;
                     let closed = self.closing.notified();
                     let _ = tokio::time::timeout(jittered(pause), closed).await;
                     pause = LONGEST_PAUSE.min(pause * 2);
@@ -331,18 +311,6 @@ impl Courier {
 
     async fn is_closed(&self) -> bool {
         *self.way.lock().await == Way::Closed
-    }
-
-    /// While nothing can be kept nobody may ask for anything to be: so it is tried here whether the spool works again.
-    async fn look_at_the_spool(&self) {
-        if let Some(spool) = self
-            .spool
-            .as_ref()
-            .filter(|_| self.alarmed.load(Ordering::Relaxed))
-            && spool.works().await.is_ok()
-        {
-            self.all_clear();
-        }
     }
 
     /// Delivers the oldest entries of the spool; when there are none, records go straight again.
@@ -437,7 +405,6 @@ impl Courier {
         if *way == Way::Waiting {
             *way = Way::Straight;
             self.meter.straight.set(1.0);
-            self.all_clear();
             tracing::info!("records go straight to the audit stream; none waits");
         }
         Delivered::All
@@ -461,6 +428,14 @@ impl Courier {
     }
 }
 
+fn not_spooled(error: &SpoolError) -> SinkError {
+    match error {
+        SpoolError::TooLong => SinkError::unfit(error.to_string()),
+        SpoolError::Closed => SinkError::Closed,
+        SpoolError::Full(_) | SpoolError::Disk(_) => SinkError::failed(error.to_string()),
+    }
+}
+
 /// What is counted.
 struct Meter {
     /// Whether records go straight to the stream.
@@ -472,8 +447,6 @@ struct Meter {
     /// What waits.
     records: Gauge,
     bytes: Gauge,
-    /// Whether records can be kept neither here nor there.
-    alarm: Gauge,
 }
 
 impl Meter {
@@ -493,10 +466,6 @@ impl Meter {
             metrics::Unit::Bytes,
             "What the spool takes up on disk"
         );
-        metrics::describe_gauge!(
-            ALARM,
-            "Whether records can be kept neither in the stream nor in the spool (1): nothing is signed then"
-        );
         let labels = [
             ("site", site.to_owned()),
             ("auditor", StreamSink::NAME.to_owned()),
@@ -507,7 +476,6 @@ impl Meter {
             aside: metrics::counter!(ASIDE, &labels),
             records: metrics::gauge!(RECORDS, &labels),
             bytes: metrics::gauge!(BYTES, &labels),
-            alarm: metrics::gauge!(ALARM, &labels),
         }
     }
 
@@ -526,4 +494,3 @@ const DELIVERED: &str = "choria_aaa_audit_stream_delivered";
 const ASIDE: &str = "choria_aaa_audit_spool_aside";
 const RECORDS: &str = "choria_aaa_audit_spool_records";
 const BYTES: &str = "choria_aaa_audit_spool_bytes";
-const ALARM: &str = "choria_aaa_audit_alarm";

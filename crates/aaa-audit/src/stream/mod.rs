@@ -38,12 +38,7 @@ pub struct StreamOptions {
     pub spool: Option<Spool>,
     /// How long an acknowledgement is waited for.
     pub ack_timeout: Duration,
-    /// Hears whether records can be kept: what is wrong, or `None`.
-    pub on_health: Health,
 }
-
-/// Hears whether records can be kept: what is wrong, or `None`.
-pub type Health = Arc<dyn Fn(Option<String>) + Send + Sync>;
 
 /// The auditor `jetstream`.
 pub struct StreamSink {
@@ -100,6 +95,10 @@ impl Sink for StreamSink {
             Ok(outcome) => outcome.map(|()| Stored::Kept),
             Err(_) => Err(SinkError::failed("keeping the record was broken off")),
         }
+    }
+
+    async fn works(&self) -> Result<(), SinkError> {
+        self.courier.works().await
     }
 
     async fn close(&self) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use aaa_audit::file::{FileOptions, FileSink};
 use aaa_audit::formats::Format;
+use aaa_audit::reading::{Line, Verifier};
 use aaa_audit::{Scribe, Sink, SinkError, Stored};
 use futures_util::FutureExt as _;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -293,6 +294,10 @@ async fn each_of_many_is_there_once_when_it_is_acknowledged() {
 
 /// A pipe with a reader that does not read: a file that hangs. Reading ends when the sink does.
 fn hanging(dir: &TempDir, queue_bytes: usize) -> (Arc<FileSink>, File) {
+    hanging_with(dir, queue_bytes, Scribe::default())
+}
+
+fn hanging_with(dir: &TempDir, queue_bytes: usize, scribe: Scribe) -> (Arc<FileSink>, File) {
     let path = dir.path().join("pipe");
     mkfifo(&path, Mode::S_IRWXU).unwrap();
     // Neither end opens without the other, except for one that is both.
@@ -302,7 +307,7 @@ fn hanging(dir: &TempDir, queue_bytes: usize) -> (Arc<FileSink>, File) {
         queue_bytes,
         ..at(&path)
     };
-    let sink = Arc::new(FileSink::open(options, Scribe::default()).unwrap());
+    let sink = Arc::new(FileSink::open(options, scribe).unwrap());
     drop(both);
     (sink, reader)
 }
@@ -338,6 +343,52 @@ async fn a_file_that_hangs_holds_no_more_than_it_may_and_loses_nothing() {
     let once: HashSet<usize> = read.iter().copied().collect();
     assert_eq!(once.len(), read.len());
     assert!(acknowledged.iter().all(|number| once.contains(number)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_nobody_waited_for_are_told_of_in_the_chain() {
+    let dir = TempDir::new().unwrap();
+    let (sink, reader) = hanging_with(&dir, 8 << 10, fixtures::scribe(Format::V2));
+    let mut given_up = 0;
+    while given_up < 5 {
+        let limit = Duration::from_secs(1);
+        let write = tokio::time::timeout(limit, sink.write(&numbered(1))).await;
+        given_up += usize::from(write.is_err());
+    }
+    let reading = std::thread::spawn(move || read_all(reader));
+    assert_eq!(sink.write(&numbered(2)).await, Ok(Stored::Kept));
+    drop(sink);
+    let mut verifier = Verifier::default();
+    for line in reading.join().unwrap().lines() {
+        verifier.add(&Line {
+            bytes: line.into(),
+            place: String::new(),
+            id: None,
+            arrived: None,
+        });
+    }
+    let reports = verifier.finish(true);
+    assert!(
+        !reports[0].unkept.is_empty() && reports[0].findings.is_empty(),
+        "{reports:?}"
+    );
+}
+
+#[tokio::test]
+async fn whether_a_line_could_be_written_is_tried() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("audit.log");
+    let sink = FileSink::open(at(&path), Scribe::default()).unwrap();
+    assert_eq!(sink.works().await, Ok(()));
+    sink.write(&numbered(1)).await.unwrap();
+    // A line without a record ends what a failure may have left.
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(numbers(text.strip_prefix('\n').unwrap()), [1]);
+    // It takes nothing, as a full disk does.
+    let full = FileSink::open(at(Path::new("/dev/full")), Scribe::default()).unwrap();
+    full.works().await.unwrap_err();
+    sink.close().await;
+    assert_eq!(sink.works().await, Err(SinkError::Closed));
 }
 
 type Waiting = Pin<Box<dyn Future<Output = Result<Stored, SinkError>>>>;

@@ -298,7 +298,6 @@ mod of_a_stream {
             stream,
             spool: None,
             ack_timeout: Duration::from_secs(2),
-            on_health: Arc::new(|_| ()),
         };
         let sink = StreamSink::new(options, scribe(Some(key("5a"))));
         sink.start().await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aaa_audit::formats::{Format, Formatter};
@@ -41,7 +41,6 @@ pub(crate) struct Site {
     spool: Option<u64>,
     max_bytes: i64,
     format: Format,
-    health: Arc<Mutex<Option<String>>>,
 }
 
 impl Site {
@@ -57,7 +56,6 @@ impl Site {
             spool: Some(64 << 20),
             max_bytes: -1,
             format: Format::SignatureAudit,
-            health: Arc::default(),
         }
     }
 
@@ -70,7 +68,6 @@ impl Site {
 
     pub(crate) fn sink(&self, dir: &Path) -> StreamSink {
         let spool = self.spool.map(|bytes| spool(dir, bytes));
-        let health = Arc::clone(&self.health);
         let options = StreamOptions {
             site: "london".to_owned(),
             connection: self.connection.clone(),
@@ -85,17 +82,12 @@ impl Site {
             },
             spool,
             ack_timeout: Duration::from_millis(500),
-            on_health: Arc::new(move |problem| *health.lock().unwrap() = problem),
         };
         let formatter = Formatter {
             format: self.format,
             ..Formatter::default()
         };
         StreamSink::new(options, Scribe::new(formatter, None))
-    }
-
-    fn problem(&self) -> Option<String> {
-        self.health.lock().unwrap().clone()
     }
 }
 
@@ -241,7 +233,7 @@ async fn a_full_stream_loses_nothing() {
     let sink = site.sink(dir.path());
     sink.start().await.unwrap();
     keep(&sink, 0..50).await;
-    assert_eq!(site.problem(), None);
+    assert_eq!(sink.works().await, Ok(()));
     let jetstream = jetstream(&server).await;
     let mut stream = jetstream.get_stream(STREAM).await.unwrap();
     let mut config = stream.info().await.unwrap().config.clone();
@@ -302,10 +294,10 @@ async fn without_a_spool_there_is_no_start_without_a_stream_and_no_answer_while_
     keep(&sink, 0..3).await;
     server.kill().unwrap();
     write(&sink, 3).await.unwrap_err();
-    assert!(site.problem().is_some());
+    sink.works().await.unwrap_err();
     write(&sink, 4).await.unwrap_err();
     server.restart().unwrap();
-    while site.problem().is_some() {
+    while sink.works().await.is_err() {
         tokio::task::yield_now().await;
     }
     keep(&sink, 5..6).await;
@@ -351,9 +343,9 @@ async fn a_full_spool_refuses_and_says_so_until_there_is_room() {
         }
     };
     assert!(error.to_string().contains("spool_max_bytes"), "{error}");
-    assert!(site.problem().is_some());
+    sink.works().await.unwrap_err();
     server.restart().unwrap();
-    while site.problem().is_some() {
+    while sink.works().await.is_err() {
         tokio::task::yield_now().await;
     }
     has_each_once(&server, 0..kept).await;
@@ -362,9 +354,10 @@ async fn a_full_spool_refuses_and_says_so_until_there_is_room() {
 fn long(length: usize) -> Arc<Record> {
     let caller = format!("up={}", "x".repeat(length));
     let subject = aaa_core::audit::Subject::Sign(install());
-    let mut long = record(subject, Some(&caller), allowed());
-    long.id = "long".to_owned();
-    Arc::new(long)
+    Arc::new(Record {
+        id: "long".to_owned(),
+        ..record(subject, Some(&caller), allowed())
+    })
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aaa_audit::file::{FileOptions, FileSink};
 use aaa_audit::formats::Format;
+use aaa_audit::log::LogSink;
 use aaa_audit::{AuditError, Auditor, Delivery, Scribe, Sink, SinkError, Stored, Trail};
 use aaa_core::audit::Record;
 use async_trait::async_trait;
@@ -49,11 +50,16 @@ impl Sink for Memory {
     }
 
     async fn write(&self, record: &Arc<Record>) -> Result<Stored, SinkError> {
+        self.works().await?;
+        self.kept.lock().unwrap().push(Arc::clone(record));
+        Ok(Stored::Kept)
+    }
+
+    async fn works(&self) -> Result<(), SinkError> {
         if self.broken.load(Ordering::Relaxed) {
             return Err(SinkError::failed("it is broken"));
         }
-        self.kept.lock().unwrap().push(Arc::clone(record));
-        Ok(Stored::Kept)
+        Ok(())
     }
 
     fn reopen(&self) -> Result<(), SinkError> {
@@ -62,11 +68,7 @@ impl Sink for Memory {
 }
 
 fn auditor(sink: Arc<dyn Sink>, delivery: Delivery) -> Auditor {
-    Auditor {
-        sink,
-        delivery,
-        timeout: LIMIT,
-    }
+    Auditor::new(sink, delivery, LIMIT)
 }
 
 fn broken() -> Arc<Memory> {
@@ -205,7 +207,15 @@ async fn failures_are_counted_and_time_is_measured() {
 
 /// A log that can be read back.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
+struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    /// Whether it cannot be written.
+    full: Arc<AtomicBool>,
+}
+
+fn log_alone() -> Auditor {
+    auditor(Arc::new(LogSink), Delivery::Required)
+}
 
 impl tracing::Subscriber for Log {
     fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
@@ -230,7 +240,10 @@ impl tracing::Subscriber for Log {
         let metadata = event.metadata();
         let mut line = Line(format!("{} {}", metadata.level(), metadata.target()));
         event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
+        if self.full.load(Ordering::Relaxed) {
+            return aaa_audit::log::lost();
+        }
+        self.lines.lock().unwrap().push(line.0);
     }
 
     fn enter(&self, _: &span::Id) {}
@@ -240,15 +253,15 @@ impl tracing::Subscriber for Log {
 
 impl Log {
     fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.lines.lock().unwrap().clone()
     }
 }
 
 #[tokio::test]
-async fn without_an_auditor_the_log_warns_and_has_the_records() {
+async fn the_log_has_the_records() {
     let log = Log::default();
     let _here = tracing::subscriber::set_default(log.clone());
-    let trail = Trail::new("london", Vec::new());
+    let trail = Trail::new("london", vec![log_alone()]);
     for (_, record) in fixtures::all() {
         trail.record(Arc::new(record)).await.unwrap();
     }
@@ -282,6 +295,86 @@ async fn a_record_that_no_auditor_keeps_is_in_the_log() {
         .collect();
     assert_eq!(audited.len(), 1, "{audited:?}");
     assert!(audited[0].contains(r#"kind="login" decision="deny""#));
+}
+
+#[tokio::test]
+async fn a_record_that_not_even_the_log_keeps_gives_no_receipt() {
+    let log = Log::default();
+    log.full.store(true, Ordering::Relaxed);
+    let _here = tracing::subscriber::set_default(log.clone());
+    for auditors in [log_alone(), auditor(broken(), Delivery::BestEffort)] {
+        let trail = Trail::new("london", vec![auditors]);
+        let error = trail.record(numbered(1)).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the audit record is not kept: auditor log: the service's log cannot be written"
+        );
+    }
+    // It is about its own line that a record is told, not about one before.
+    log.full.store(false, Ordering::Relaxed);
+    let trail = Trail::new("london", vec![log_alone()]);
+    trail.record(numbered(1)).await.unwrap();
+}
+
+/// What an auditor's health was said to be, in turn.
+type Heard = Arc<Mutex<Vec<Option<String>>>>;
+
+fn heard(sink: Arc<dyn Sink>, delivery: Delivery) -> (Trail, Heard) {
+    let heard = Heard::default();
+    let told = Arc::clone(&heard);
+    let auditor = auditor(sink, delivery).heard_by(Arc::new(move |problem| {
+        let problem = problem.map(ToString::to_string);
+        told.lock().unwrap().push(problem);
+    }));
+    (Trail::new("london", vec![auditor]), heard)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_keeps_no_records_is_known_to_be_ill_until_it_works_though_nobody_uses_it() {
+    let sink = broken();
+    let (trail, heard) = heard(sink.clone(), Delivery::Required);
+    for number in 0..3 {
+        trail.record(numbered(number)).await.unwrap_err();
+    }
+    let ill = Some("it is broken".to_owned());
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(*heard.lock().unwrap(), std::slice::from_ref(&ill));
+    sink.broken.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(*heard.lock().unwrap(), [ill.clone(), None]);
+    // And once more.
+    sink.broken.store(true, Ordering::Relaxed);
+    trail.record(numbered(4)).await.unwrap_err();
+    sink.broken.store(false, Ordering::Relaxed);
+    trail.record(numbered(5)).await.unwrap();
+    assert_eq!(*heard.lock().unwrap(), [ill.clone(), None, ill, None]);
+}
+
+#[tokio::test]
+async fn of_one_that_need_not_keep_records_nothing_is_heard() {
+    let (trail, heard) = heard(broken(), Delivery::BestEffort);
+    trail.record(numbered(1)).await.unwrap();
+    assert!(heard.lock().unwrap().is_empty());
+}
+
+/// Who sends what cannot be kept keeps nobody else out.
+#[tokio::test]
+async fn a_record_that_can_never_be_kept_is_refused_and_says_nothing_of_the_auditor() {
+    struct Picky;
+    #[async_trait]
+    impl Sink for Picky {
+        fn name(&self) -> &'static str {
+            "picky"
+        }
+
+        async fn write(&self, _: &Arc<Record>) -> Result<Stored, SinkError> {
+            Err(SinkError::unfit("it is too long"))
+        }
+    }
+    let (trail, heard) = heard(Arc::new(Picky), Delivery::Required);
+    let error = trail.record(numbered(1)).await.unwrap_err();
+    assert!(error.to_string().contains("it is too long"));
+    assert!(heard.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

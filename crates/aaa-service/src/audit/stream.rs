@@ -8,8 +8,8 @@ use aaa_audit::formats::{Format, RequestEncoding};
 use aaa_audit::log::LogSink;
 use aaa_audit::nats::{Connection, Login, Tls, check_server};
 use aaa_audit::spool::{Opened, Spool};
-use aaa_audit::stream::{Creation, Health, StreamOptions, StreamSink, Wanted};
-use aaa_audit::{Auditor, Delivery, Sink};
+use aaa_audit::stream::{Creation, StreamOptions, StreamSink, Wanted};
+use aaa_audit::{Auditor, Delivery, Health, Sink};
 use aaa_core::secret::Secret;
 
 use jiff::Timestamp;
@@ -95,7 +95,7 @@ pub(super) fn build(
     section: &Section<'_>,
     given: &Given<'_>,
     delivery: Delivery,
-    health: Health,
+    on_health: Health,
 ) -> Option<(Auditor, Built)> {
     let topic = section.required_string("topic");
     let shown = topic.as_deref().unwrap_or_default();
@@ -121,11 +121,7 @@ pub(super) fn build(
     }
     let spool = spool(section, delivery, given.checking);
     let (_, connection, scribe) = (topic?, connection?, scribe?);
-    let auditor = |sink| Auditor {
-        sink,
-        delivery,
-        timeout,
-    };
+    let auditor = |sink| Auditor::new(sink, delivery, timeout).heard_by(on_health);
     if given.checking {
         let checked = Built::Checked(probe(connection, stream));
         return Some((auditor(Arc::new(LogSink)), checked));
@@ -136,7 +132,6 @@ pub(super) fn build(
         stream,
         spool,
         ack_timeout,
-        on_health: health,
     };
     let sink = Arc::new(StreamSink::new(options, scribe));
     let auditor = auditor(Arc::clone(&sink) as Arc<dyn Sink>);

@@ -266,7 +266,10 @@ where
                 Format::Json => self.json(parts, event),
                 Format::Text { colour } => self.text(parts, event, colour),
             }
-            self.writer.write(parts.line.as_bytes());
+            if self.writer.write(parts.line.as_bytes()).is_err() {
+                // Of a record it is told to whoever wants to answer; of anything else there is nobody to tell.
+                aaa_audit::log::lost();
+            }
             parts.clear();
         });
     }

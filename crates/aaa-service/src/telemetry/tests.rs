@@ -98,6 +98,18 @@ fn records_are_told_at_every_level() {
     assert!(text.contains("on record"), "{text}");
 }
 
+/// `/dev/full` takes nothing, as a full disk does.
+#[tokio::test]
+async fn who_wants_a_record_in_a_log_that_cannot_be_written_is_told_so() {
+    use aaa_audit::Sink as _;
+    let writer = LogWriter::open(Some("/dev/full".into())).unwrap();
+    let settings = settings(LevelFilter::OFF, Format::Json);
+    let telemetry =
+        Telemetry::with_writer(&settings, ManualClock::at(1_795_000_000), writer).unwrap();
+    let _here = tracing::dispatcher::set_default(telemetry.dispatch());
+    LogSink.works().await.unwrap_err();
+}
+
 #[test]
 fn settings_read() {
     let read = |text: &str| {

@@ -36,15 +36,15 @@ impl LogWriter {
         })))
     }
 
-    /// Writes one line. There is nobody to tell when that fails.
-    pub(super) fn write(&self, line: &[u8]) {
+    /// Writes one line.
+    pub(super) fn write(&self, line: &[u8]) -> io::Result<()> {
         let mut target = self.0.target.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = match &mut *target {
+        match &mut *target {
             Target::Stderr => io::stderr().write_all(line),
             Target::File(file) => file.write_all(line),
             #[cfg(test)]
             Target::Memory(lines) => lines.write_all(line),
-        };
+        }
     }
 
     pub(super) fn reopen(&self) -> Result<(), String> {
@@ -106,11 +106,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("aaa.log");
         let writer = LogWriter::open(Some(path.clone())).unwrap();
-        writer.write(b"one\n");
+        writer.write(b"one\n").unwrap();
         std::fs::rename(&path, dir.path().join("aaa.log.1")).unwrap();
-        writer.write(b"two\n");
+        writer.write(b"two\n").unwrap();
         writer.reopen().unwrap();
-        writer.write(b"three\n");
+        writer.write(b"three\n").unwrap();
         let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
         assert_eq!(read("aaa.log.1"), "one\ntwo\n");
         assert_eq!(read("aaa.log"), "three\n");
@@ -125,7 +125,7 @@ mod tests {
         let moved = dir.path().join("moved");
         std::fs::rename(&logs, &moved).unwrap();
         assert!(writer.reopen().unwrap_err().contains("cannot be opened"));
-        writer.write(b"still here\n");
+        writer.write(b"still here\n").unwrap();
         let text = std::fs::read_to_string(moved.join("aaa.log")).unwrap();
         assert_eq!(text, "still here\n");
     }

@@ -1,5 +1,12 @@
 //! Where records go, as configured.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aaa_audit::Trail;
+use aaa_core::audit::{Effect, Exchange, Front, Outcome, Record, Subject};
+use aaa_core::clock::{Clock as _, ManualClock};
+use aaa_core::decision::Reason;
 use aaa_service::config::Document;
 use aaa_service::shell::{self, StartError};
 use aaa_testing::nats;
@@ -9,13 +16,78 @@ use crate::support::{PROGRAM, Signer, admin, document, options};
 
 /// Starts a service whose trail is what this configuration says.
 async fn start(document: Document) -> Result<shell::Running, StartError> {
+    start_with(document, |_| ()).await
+}
+
+async fn start_with(
+    document: Document,
+    take: impl FnOnce(Arc<Trail>) + Send + 'static,
+) -> Result<shell::Running, StartError> {
     let (signer, _) = Signer::new();
     shell::start(&PROGRAM, document, options(true), |document, shell| {
-        let _trail = shell.trail(document);
+        take(shell.trail(document));
         document.finish()?;
         Ok(signer.handlers())
     })
     .await
+}
+
+/// `/dev/full` takes nothing, as a full disk does; made a file that takes something while nobody asks, all is well again.
+#[tokio::test(start_paused = true)]
+async fn a_service_whose_required_file_is_full_is_not_ready_until_it_is_not() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("audit.log");
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let settings = format!(r#""logfile": "{}""#, path.display());
+    let (give, taken) = std::sync::mpsc::channel();
+    let running = start_with(configuration("logfile", &settings), move |trail| {
+        give.send(trail).unwrap();
+    });
+    let running = running.await.unwrap();
+    let trail = taken.recv().unwrap();
+    assert!(running.readiness().is_ready());
+    trail.record(Arc::new(record())).await.unwrap_err();
+    assert!(!running.readiness().is_ready());
+    let problems = running.readiness().problems();
+    assert!(
+        problems.starts_with("logfile_auditor: ") && problems.contains("No space"),
+        "{problems}"
+    );
+    let alarm = r#"choria_aaa_audit_alarm{site="london",auditor="logfile"} 1"#;
+    let (_, metrics) = admin(&running, "/metrics").await;
+    assert!(metrics.contains(alarm), "{metrics}");
+    std::fs::remove_file(&path).unwrap();
+    trail.reopen().unwrap();
+    running.readiness().wait().await;
+    let (_, metrics) = admin(&running, "/metrics").await;
+    assert!(!metrics.contains(alarm), "{metrics}");
+}
+
+fn record() -> Record {
+    let clock = ManualClock::at(1_795_000_000);
+    Record {
+        id: "3MScw6FciyQvaNKhi4NTbHiSZTx".to_owned(),
+        time: clock.now(),
+        site: "london".into(),
+        exchange: Arc::new(Exchange {
+            id: "3MScvvbVlkVSGTGWYtjHDRXMyrR".to_owned(),
+            front: Front::Rest,
+            trace: None,
+            received: Instant::now(),
+        }),
+        latency: Duration::ZERO,
+        caller: None,
+        token: None,
+        action: None,
+        effect: Effect::Refused,
+        outcome: Outcome::Refused {
+            reason: Reason::LoginRefused,
+            detail: "wrong".to_owned(),
+        },
+        subject: Subject::Login {
+            username: "bob".to_owned(),
+        },
+    }
 }
 
 fn configuration(auditor: &str, settings: &str) -> Document {

@@ -75,11 +75,11 @@ impl Site {
             vec![VerifyingKey::Ed25519(organization.public())],
             vec![delegator],
         );
-        let auditor = Auditor {
-            sink: Arc::clone(&sink) as Arc<dyn Sink>,
-            delivery: Delivery::Required,
-            timeout: Duration::from_secs(1),
-        };
+        let auditor = Auditor::new(
+            Arc::clone(&sink) as Arc<dyn Sink>,
+            Delivery::Required,
+            Duration::from_secs(1),
+        );
         let site: Arc<str> = "london".into();
         let pipeline = Pipeline {
             clock: Arc::clone(&clock) as SharedClock,
