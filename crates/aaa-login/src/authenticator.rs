@@ -59,6 +59,9 @@ pub enum Verdict {
     /// The user is none of this authenticator's. Another one may know them; if none does, the answer is that of a wrong
     /// password.
     Unknown,
+    /// The password is that of nobody of this name here, and whether there is somebody cannot be said, for this reason. It is an
+    /// outage, and a guess.
+    Wrong(ApiError),
 }
 
 /// Somebody who is who they say.

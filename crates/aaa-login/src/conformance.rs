@@ -131,7 +131,7 @@ impl Fixture {
                 }
                 Verdict::Refused(refusal) => assert!(!refusal.detail.is_empty()),
                 Verdict::Known(identity) => panic!("{identity:?}"),
-                Verdict::Unknown => panic!("{}: unknown", attempt.username),
+                Verdict::Unknown | Verdict::Wrong(_) => panic!("{}: unknown", attempt.username),
             }
         }
     }
@@ -240,6 +240,6 @@ fn known(verdict: Verdict) -> Identity {
     match verdict {
         Verdict::Known(identity) => *identity,
         Verdict::Refused(refusal) => panic!("{refusal:?}"),
-        Verdict::Unknown => panic!("unknown"),
+        Verdict::Unknown | Verdict::Wrong(_) => panic!("unknown"),
     }
 }

@@ -71,6 +71,8 @@ type Asked<'a> = Result<Result<(&'a Door, Box<Identity>), Decided>, Undecided>;
 struct Undecided {
     by: &'static str,
     error: ApiError,
+    /// Whether somebody may have been guessing a name or a password all the same.
+    guess: bool,
 }
 
 impl Login {
@@ -102,10 +104,7 @@ impl Login {
         let minted = door
             .mint
             .issue(*identity, key, self.clock.now())
-            .map_err(|error| Undecided {
-                by,
-                error: no_token(error),
-            })?;
+            .map_err(|error| Undecided::new(by, no_token(error)))?;
         Ok(Decided::Granted { by, caller, minted })
     }
 
@@ -141,7 +140,7 @@ impl Login {
         permit: &mut Option<Permit<'a>>,
     ) -> Asked<'a> {
         let mut last = self.first();
-        let mut away = None;
+        let mut away: Option<Undecided> = None;
         for (place, door) in open.iter().enumerate() {
             let by = door.authenticator.name();
             last = by;
@@ -149,31 +148,38 @@ impl Login {
             if permit.is_none() && door.authenticator.takes_passwords() {
                 *permit = Some(
                     self.admit(attempt)
-                        .map_err(|error| Undecided { by, error })?,
+                        .map_err(|error| Undecided::new(by, error))?,
                 );
             }
-            match door.authenticator.authenticate(attempt).await {
+            let (error, guess) = match door.authenticator.authenticate(attempt).await {
                 Ok(Verdict::Known(identity)) => return Ok(Ok((door, identity))),
                 Ok(Verdict::Refused(refusal)) => {
                     if refusal.reason.is_a_guess() {
                         for later in open.iter().skip(place + 1) {
                             later.authenticator.pretend(attempt).await;
                         }
+                        // Said otherwise than of a name that nobody knows, it would tell that this one is known.
+                        if let Some(away) = away {
+                            return Err(away.guess());
+                        }
                     }
                     return Ok(Err(Decided::Refused { by, refusal }));
                 }
-                Ok(Verdict::Unknown) => {}
-                Err(error) if door.falls_back() => {
-                    error.report(attempt.context.front);
-                    tracing::warn!(authenticator = by, "cannot decide; the next one is asked");
-                    away.get_or_insert(Undecided { by, error });
-                }
-                Err(error) => return Err(Undecided { by, error }),
+                Ok(Verdict::Unknown) => continue,
+                Ok(Verdict::Wrong(error)) => (error, true),
+                Err(error) => (error, false),
+            };
+            let undecided = Undecided { by, error, guess };
+            if !door.falls_back() {
+                return Err(undecided);
             }
+            undecided.error.report(attempt.context.front);
+            tracing::warn!(authenticator = by, "cannot decide; the next one is asked");
+            away.get_or_insert(undecided);
         }
         // Nobody knows the user, and one who might was not there to say.
         if let Some(away) = away {
-            return Err(away);
+            return Err(away.guess());
         }
         let refusal = Refusal::credentials(Reason::UnknownUser);
         Ok(Err(Decided::Refused { by: last, refusal }))
@@ -196,10 +202,7 @@ impl Login {
     }
 
     fn undecided(&self, error: ApiError) -> Undecided {
-        Undecided {
-            by: self.first(),
-            error,
-        }
+        Undecided::new(self.first(), error)
     }
 
     /// Puts on record what was decided.
@@ -245,10 +248,10 @@ impl Login {
     }
 
     /// Puts on record that somebody who has guessed was turned away.
-    async fn record_throttled(&self, context: &Context, username: &str) {
+    async fn record_guess(&self, context: &Context, username: &str, detail: &str) {
         let outcome = Outcome::Refused {
             reason: decision::Reason::LoginRefused,
-            detail: "too many logins failed under this name or from this address".to_owned(),
+            detail: detail.to_owned(),
         };
         // Nothing was granted, and there is nothing better to answer; the log has the failure.
         let _ = self.record(context, username, None, None, outcome).await;
@@ -327,13 +330,18 @@ impl LoginHandler for Login {
                 let by = decided.by();
                 (by, self.conclude(context, &request.username, decided).await)
             }
-            Err(Undecided { by, error }) => {
+            Err(Undecided { by, error, guess }) => {
                 let user = printable(&request.username);
                 let peer = context.peer.map(|peer| peer.to_string());
                 let reason = error.cause().label();
                 tracing::warn!(user, peer, authenticator = by, reason, "login not decided");
-                if error.cause() == Cause::TooManyRequests {
-                    self.record_throttled(context, &request.username).await;
+                let guessed = if error.cause() == Cause::TooManyRequests {
+                    Some("too many logins failed under this name or from this address")
+                } else {
+                    guess.then_some("not let in by those who answered, and not all did")
+                };
+                if let Some(detail) = guessed {
+                    self.record_guess(context, &request.username, detail).await;
                 }
                 (by, Err(error))
             }
@@ -368,6 +376,21 @@ impl Door {
 
     fn falls_back(&self) -> bool {
         self.fallback.load(Ordering::Relaxed)
+    }
+}
+
+impl Undecided {
+    fn new(by: &'static str, error: ApiError) -> Self {
+        let guess = false;
+        Self { by, error, guess }
+    }
+
+    /// The same, of somebody who may have guessed.
+    fn guess(self) -> Self {
+        Self {
+            guess: true,
+            ..self
+        }
     }
 }
 
@@ -408,6 +431,7 @@ fn attempted(asked: &Result<Result<(&Door, Box<Identity>), Decided>, Undecided>)
         Ok(Err(Decided::Refused { refusal, .. })) if refusal.reason.is_a_guess() => {
             Attempted::Wrong
         }
+        Err(undecided) if undecided.guess => Attempted::Wrong,
         Ok(_) | Err(_) => Attempted::Neither,
     }
 }

@@ -122,6 +122,7 @@ impl Okta {
         current: &Current,
         attempt: &Attempt<'_>,
         name: &PathSegment,
+        wrong_password: &mut bool,
     ) -> Result<Asked, Fault> {
         let session = current.tenant.session(&self.clock, &self.meter);
         let grant = session.grant(attempt.username, attempt.password).await?;
@@ -129,7 +130,10 @@ impl Okta {
             Grant::Right { subject } => subject,
             Grant::SecondFactor => return Ok(Asked::Refused(Reason::SecondFactor)),
             Grant::Policy => return Ok(Asked::Refused(Reason::NotAllowed)),
-            Grant::Wrong => return wrong(&session, attempt.username, name).await,
+            Grant::Wrong => {
+                *wrong_password = true;
+                return wrong(&session, attempt.username, name).await;
+            }
         };
         // The tenant has let them in a moment ago.
         let Some(user) = session.user(name).await? else {
@@ -212,7 +216,9 @@ impl Authenticator for Okta {
         let current = self.current.load_full();
         let started = Instant::now();
         let limit = current.tenant.login_limit();
-        let asked = tokio::time::timeout(limit, self.ask(&current, attempt, &name))
+        let mut wrong_password = false;
+        let asked = self.ask(&current, attempt, &name, &mut wrong_password);
+        let asked = tokio::time::timeout(limit, asked)
             .await
             .unwrap_or(Err(Fault::TimedOut(limit)));
         match asked {
@@ -227,6 +233,7 @@ impl Authenticator for Okta {
                 self.took(started.elapsed());
                 Ok(Verdict::Unknown)
             }
+            Err(fault) if wrong_password => Ok(Verdict::Wrong(undecided(fault))),
             Err(fault) => Err(undecided(fault)),
         }
     }

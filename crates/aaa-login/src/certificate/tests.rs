@@ -171,7 +171,7 @@ async fn refused(authenticator: &Certificate, attempt: &Try) -> Refusal {
     match ask(authenticator, attempt).await {
         Verdict::Refused(refusal) => refusal,
         Verdict::Known(identity) => panic!("{identity:?}"),
-        Verdict::Unknown => panic!("unknown"),
+        Verdict::Unknown | Verdict::Wrong(_) => panic!("unknown"),
     }
 }
 

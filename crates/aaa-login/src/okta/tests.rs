@@ -114,7 +114,7 @@ impl Site {
         match self.login(username, password).await.unwrap() {
             Verdict::Known(identity) => *identity,
             Verdict::Refused(refusal) => panic!("{refusal:?}"),
-            Verdict::Unknown => panic!("unknown"),
+            Verdict::Unknown | Verdict::Wrong(_) => panic!("unknown"),
         }
     }
 
@@ -122,7 +122,7 @@ impl Site {
         match self.login(username, password).await.unwrap() {
             Verdict::Refused(refusal) => refusal,
             Verdict::Known(identity) => panic!("{identity:?}"),
-            Verdict::Unknown => panic!("unknown"),
+            Verdict::Unknown | Verdict::Wrong(_) => panic!("unknown"),
         }
     }
 

@@ -227,24 +227,33 @@ async fn an_outage_is_passed_over_only_where_the_operator_says_so() {
         .store(true, Ordering::SeqCst);
     assert!(answer(&lenient.site, &signed("bob", "x")).await.is_ok());
 
-    // If the others do not know the user, the one who might has not said no.
-    let nobody = two(
-        Probe::new("first", vec![away()]),
-        Probe::new("second", vec![Ok(Verdict::Unknown)]),
-    );
-    nobody.site.login.doors[0]
-        .fallback
-        .store(true, Ordering::SeqCst);
-    let error = outcome(&nobody.site, &signed("bob", "x"))
-        .await
-        .err()
-        .unwrap();
-    assert_eq!(error.cause(), Cause::Busy);
+    // Where it falls back, nobody learns whom the next one knows: of those who are not let in, the one who was away might have
+    // said otherwise, and each was a guess.
+    let answers = [Ok(Verdict::Unknown), Ok(guess())];
+    for (second, name) in answers.into_iter().zip(["eve", "bob"]) {
+        let says = (0..5).map(|_| away()).collect();
+        let mut seconds: Vec<_> = (0..4).map(|_| Ok(Verdict::Unknown)).collect();
+        seconds.insert(0, second);
+        let two = two(Probe::new("first", says), Probe::new("second", seconds));
+        two.site.login.doors[0]
+            .fallback
+            .store(true, Ordering::SeqCst);
+        for _ in 0..5 {
+            let error = outcome(&two.site, &signed(name, "x")).await.err().unwrap();
+            assert_eq!(error.cause(), Cause::Busy);
+        }
+        let error = outcome(&two.site, &signed(name, "x")).await.err().unwrap();
+        assert_eq!(error.cause(), Cause::TooManyRequests);
+    }
 
-    // A refusal stands.
+    // What is no guess stands.
+    let inactive = Refusal {
+        reason: Reason::Inactive,
+        ..Refusal::credentials(Reason::Inactive)
+    };
     let refused = two(
         Probe::new("first", vec![away()]),
-        Probe::new("second", vec![Ok(guess())]),
+        Probe::new("second", vec![Ok(Verdict::Refused(inactive))]),
     );
     refused.site.login.doors[0]
         .fallback
@@ -255,6 +264,20 @@ async fn an_outage_is_passed_over_only_where_the_operator_says_so() {
             .unwrap_err()
             .starts_with("Login failed")
     );
+}
+
+#[tokio::test]
+async fn a_guess_counts_and_is_on_record_when_whose_it_was_cannot_be_said() {
+    let says = (0..5).map(|_| Ok(Verdict::Wrong(ApiError::busy("away", RETRY))));
+    let site = Site::with(Arc::new(Probe::new("probe", says.collect())));
+    for _ in 0..5 {
+        let error = outcome(&site, &signed("bob", "x")).await.err().unwrap();
+        assert_eq!(error.cause(), Cause::Busy);
+    }
+    let records = site.records.records.lock().unwrap().len();
+    assert_eq!(records, 5);
+    let error = outcome(&site, &signed("bob", "x")).await.err().unwrap();
+    assert_eq!(error.cause(), Cause::TooManyRequests);
 }
 
 #[tokio::test]

@@ -122,6 +122,22 @@ async fn a_tenant_that_hangs_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_wrong_password_is_a_guess_when_nobody_can_say_whose() {
+    let site = Site::with(|section| section["timeout"] = json!("100ms")).await;
+    for fault in [Wrong::Status(500), Wrong::Html, Wrong::Hang] {
+        site.double.fail(Call::User, fault.clone());
+        let verdict = site.login(BOB, "wrong").await;
+        let Ok(Verdict::Wrong(error)) = verdict else {
+            panic!("{fault:?}: no guess");
+        };
+        assert_eq!(error.cause(), Cause::Busy);
+        // The right one was no guess, and lets nobody in either.
+        assert!(site.login(BOB, PASSWORD).await.is_err());
+        site.double.recover();
+    }
+}
+
+#[tokio::test]
 async fn groups_without_an_end_end() {
     let site = Site::new().await;
     site.double.page_size(1);
