@@ -29,10 +29,13 @@ pub(super) async fn answer(signer: &dyn SignHandler, context: &Context, call: &C
             Err(error) => unanswered(&error),
         },
         Err(Wrong { code, error }) => {
-            signer
-                .malformed(context, call.request.bytes(), &error)
-                .await;
-            without(code, error.detail().to_owned())
+            let said = error.detail().to_owned();
+            let answered = signer.malformed(context, call.request.bytes(), error).await;
+            if answered.cause() == Cause::Malformed {
+                without(code, said)
+            } else {
+                unanswered(&answered)
+            }
         }
     }
 }

@@ -6,8 +6,8 @@
 mod answer;
 mod lifecycle;
 mod settings;
+mod waiting;
 
-use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -32,13 +32,12 @@ use tracing::Instrument as _;
 use crate::expiry::{Expiry, NETWORK};
 use lifecycle::Event;
 pub(crate) use settings::Settings;
+use waiting::Waiting;
 
 /// The agent, and the queue group.
 const AGENT: &str = "aaa_signer";
 /// Calls that are worked on at the same time; the others wait in the order they came.
 const AT_ONCE: usize = 128;
-/// Calls that wait for their turn, in one collective.
-const WAITING: usize = 2048;
 /// How often it is told that the service is there.
 const ALIVE: Duration = Duration::from_hours(1);
 /// How long it is waited for a broker by those who only ask whether it answers.
@@ -148,7 +147,7 @@ impl Network {
     /// Takes calls until the service is told to stop, and finishes those that have come by then.
     async fn serve(self: Arc<Self>, collective: String, mut calls: Subscriber) {
         let collective: Arc<str> = collective.into();
-        let mut waiting = VecDeque::new();
+        let mut waiting = Waiting::default();
         let (mut leaving, mut ended) = (false, false);
         while !(ended && waiting.is_empty()) {
             tokio::select! {
@@ -159,14 +158,12 @@ impl Network {
                 }
                 call = calls.next(), if !ended => match call {
                     Some(call) => {
-                        if queue(&mut waiting, call).is_some() {
-                            self.meter.shed.increment(1);
-                        }
+                        self.meter.shed.increment(waiting.push(call));
                     }
                     None => ended = true,
                 },
                 place = Arc::clone(&self.places).acquire_owned(), if !waiting.is_empty() => {
-                    if let (Ok(place), Some(call)) = (place, waiting.pop_front()) {
+                    if let (Ok(place), Some(call)) = (place, waiting.pop()) {
                         self.begin(Arc::clone(&collective), call, place);
                     }
                 }
@@ -194,8 +191,9 @@ impl Network {
             Err(error) => {
                 self.meter.unreadable.increment(1);
                 let fault = ApiError::malformed(error.to_string());
-                self.signer
-                    .malformed(&context, &message.payload, &fault)
+                let _unanswered = self
+                    .signer
+                    .malformed(&context, &message.payload, fault)
                     .await;
                 tracing::warn!(%error, collective, "not answered: this is no call to the signer");
                 return;
@@ -260,18 +258,6 @@ impl Network {
     }
 }
 
-/// Has a call wait for its turn. When more wait than there is room for, the one that has waited longest is given up: its client is the
-/// likeliest to have gone.
-fn queue<T>(waiting: &mut VecDeque<T>, call: T) -> Option<T> {
-    let given_up = if waiting.len() < WAITING {
-        None
-    } else {
-        waiting.pop_front()
-    };
-    waiting.push_back(call);
-    given_up
-}
-
 /// What is counted on this front.
 struct Meter {
     calls: Counter,
@@ -310,18 +296,3 @@ const UNREADABLE: &str = "choria_aaa_network_unreadable";
 const LATE: &str = "choria_aaa_network_late";
 const SHED: &str = "choria_aaa_network_shed";
 const CONNECTED: &str = "choria_aaa_network_connected";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flood_costs_those_who_have_waited_longest() {
-        let mut waiting = VecDeque::new();
-        assert!((0..WAITING).all(|call| queue(&mut waiting, call).is_none()));
-        assert_eq!(queue(&mut waiting, WAITING), Some(0));
-        assert_eq!(queue(&mut waiting, WAITING + 1), Some(1));
-        assert_eq!(waiting.len(), WAITING);
-        assert_eq!(waiting.front(), Some(&2));
-    }
-}
