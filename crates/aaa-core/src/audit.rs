@@ -76,7 +76,7 @@ impl Front {
 pub enum Subject {
     /// To sign a request.
     Sign(Arc<Request>),
-    /// To sign what is no request: its length and SHA-256, never its content.
+    /// To sign what is no request, or one that is long and that nobody proved to have made: its length and SHA-256, never its content.
     Unreadable {
         /// Bytes.
         length: usize,

@@ -20,6 +20,10 @@ use super::answer;
 use super::{Decided, Pipeline};
 use crate::keys::Keys;
 
+/// The longest request that goes on record word for word though nobody proved to have made it: strangers could fill disks with longer
+/// ones, as what a record escapes is six times as long.
+const UNPROVEN_LIMIT: usize = 16 << 10;
+
 /// A request that can be read, and what came with it. Nothing about it is believed yet.
 pub(super) struct Received {
     exchange: Arc<Exchange>,
@@ -367,6 +371,15 @@ impl Denied {
         }
     }
 
+    /// What goes on record: the request, or that there was one where a stranger made it long.
+    fn subject(&self) -> Subject {
+        let bytes = self.request.bytes();
+        if !self.tell && bytes.len() > UNPROVEN_LIMIT {
+            return Subject::unreadable(bytes);
+        }
+        Subject::Sign(Arc::clone(&self.request))
+    }
+
     pub(super) async fn record(self, pipeline: &Pipeline) -> Result<(), AuditError> {
         let caller = self
             .claims
@@ -386,15 +399,20 @@ impl Denied {
             why = answer::printable(&self.why),
             "denied"
         );
+        let subject = self.subject();
         let first = Decided::refused(self.action, self.reason, self.why);
         let mut decided = vec![first];
         decided.extend(self.other.map(|other| *other));
         // The request's own action first, whichever of the two was refused.
         decided.sort_by_key(|decided| decided.action.is_some());
         for decided in decided {
-            let subject = Subject::Sign(Arc::clone(&self.request));
             let _receipt: aaa_audit::Recorded = pipeline
-                .record(&self.exchange, self.claims.as_deref(), subject, decided)
+                .record(
+                    &self.exchange,
+                    self.claims.as_deref(),
+                    subject.clone(),
+                    decided,
+                )
                 .await?;
         }
         Ok(())
