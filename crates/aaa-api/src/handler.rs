@@ -29,9 +29,11 @@ pub trait LoginHandler: Send + Sync {
     ) -> Result<LoginOutcome, ApiError>;
 
     /// Hears of a request that could not be understood, with its bytes as they came (over gRPC: the message, encoded
-    /// again). The answer waits for this. Bodies that were too large, too slow, or no message at all are not told.
-    async fn malformed(&self, context: &Context, body: &[u8], error: &ApiError) {
-        let _ = (context, body, error);
+    /// again), and gives what is to be answered: the error, or that it cannot be put on record. Bodies that were too large, too
+    /// slow, or no message at all are not told.
+    async fn malformed(&self, context: &Context, body: &[u8], error: ApiError) -> ApiError {
+        let _ = (context, body);
+        error
     }
 }
 
@@ -44,8 +46,9 @@ pub trait SignHandler: Send + Sync {
     async fn sign(&self, context: &Context, request: SignRequest) -> Result<SignOutcome, ApiError>;
 
     /// Hears of a request that could not be understood: see [`LoginHandler::malformed`].
-    async fn malformed(&self, context: &Context, body: &[u8], error: &ApiError) {
-        let _ = (context, body, error);
+    async fn malformed(&self, context: &Context, body: &[u8], error: ApiError) -> ApiError {
+        let _ = (context, body);
+        error
     }
 }
 

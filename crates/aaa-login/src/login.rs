@@ -247,14 +247,37 @@ impl Login {
         }
     }
 
-    /// Puts on record that somebody who has guessed was turned away.
-    async fn record_guess(&self, context: &Context, username: &str, detail: &str) {
-        let outcome = Outcome::Refused {
-            reason: decision::Reason::LoginRefused,
-            detail: detail.to_owned(),
+    /// Puts on record that nothing was decided, and gives what is to be answered.
+    async fn record_undecided(
+        &self,
+        context: &Context,
+        username: &str,
+        guess: bool,
+        error: ApiError,
+    ) -> ApiError {
+        let (reason, detail) = match error.cause() {
+            Cause::Malformed => (
+                decision::Reason::MalformedRequest,
+                error.detail().to_owned(),
+            ),
+            Cause::TooManyRequests => (
+                decision::Reason::LoginRefused,
+                "too many logins failed under this name or from this address".to_owned(),
+            ),
+            _ if guess => (
+                decision::Reason::LoginRefused,
+                "not let in by those who answered, and not all did".to_owned(),
+            ),
+            cause => (
+                decision::Reason::LoginRefused,
+                format!("not decided: {}", cause.label()),
+            ),
         };
-        // Nothing was granted, and there is nothing better to answer; the log has the failure.
-        let _ = self.record(context, username, None, None, outcome).await;
+        let outcome = Outcome::Refused { reason, detail };
+        match self.record(context, username, None, None, outcome).await {
+            Ok(_) => error,
+            Err(unrecorded) => unrecorded,
+        }
     }
 
     /// Records, logs and answers.
@@ -335,15 +358,9 @@ impl LoginHandler for Login {
                 let peer = context.peer.map(|peer| peer.to_string());
                 let reason = error.cause().label();
                 tracing::warn!(user, peer, authenticator = by, reason, "login not decided");
-                let guessed = if error.cause() == Cause::TooManyRequests {
-                    Some("too many logins failed under this name or from this address")
-                } else {
-                    guess.then_some("not let in by those who answered, and not all did")
-                };
-                if let Some(detail) = guessed {
-                    self.record_guess(context, &request.username, detail).await;
-                }
-                (by, Err(error))
+                let named = bounded(&request).map_or("", |()| &request.username);
+                let answered = self.record_undecided(context, named, guess, error).await;
+                (by, Err(answered))
             }
         };
         let ending = match &concluded {
@@ -354,18 +371,13 @@ impl LoginHandler for Login {
         concluded.map(|(_, outcome)| outcome)
     }
 
-    async fn malformed(&self, context: &Context, _: &[u8], error: &ApiError) {
+    async fn malformed(&self, context: &Context, _: &[u8], error: ApiError) -> ApiError {
         // The body may hold a password, so nothing of it is kept, its digest neither.
         let peer = context.peer.map(|peer| peer.to_string());
         tracing::warn!(peer, reason = error.detail(), "login cannot be read");
         self.meter
-            .login(self.first(), failed(error), Duration::ZERO);
-        let outcome = Outcome::Refused {
-            reason: decision::Reason::MalformedRequest,
-            detail: error.detail().to_owned(),
-        };
-        // Nothing was granted, and the client is told of its own fault; the log has the other.
-        let _ = self.record(context, "", None, None, outcome).await;
+            .login(self.first(), failed(&error), Duration::ZERO);
+        self.record_undecided(context, "", false, error).await
     }
 }
 

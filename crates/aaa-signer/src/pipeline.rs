@@ -124,12 +124,8 @@ impl SignHandler for Pipeline {
         match self.walk(context, asked).await {
             Ok(outcome) => Ok(outcome),
             Err(Unanswered::Unreadable(unreadable)) => {
-                self.meter.denied(Reason::MalformedRequest);
                 let error = unreadable.error();
-                match unreadable.record(self).await {
-                    Ok(()) => Err(error),
-                    Err(error) => Err(self.unrecorded(&error)),
-                }
+                Err(self.refuse(unreadable, error).await)
             }
             Err(Unanswered::Unrecorded(error)) => Err(self.unrecorded(&error)),
             Err(Unanswered::Unsigned(unsigned)) => {
@@ -142,15 +138,21 @@ impl SignHandler for Pipeline {
         }
     }
 
-    async fn malformed(&self, context: &Context, body: &[u8], _: &ApiError) {
-        self.meter.denied(Reason::MalformedRequest);
-        if let Err(error) = Unreadable::body(body, context).record(self).await {
-            self.unrecorded(&error);
-        }
+    async fn malformed(&self, context: &Context, body: &[u8], error: ApiError) -> ApiError {
+        self.refuse(Unreadable::body(body, context), error).await
     }
 }
 
 impl Pipeline {
+    /// Puts on record what cannot be read, and gives what is to be answered.
+    async fn refuse(&self, unreadable: Unreadable, error: ApiError) -> ApiError {
+        self.meter.denied(Reason::MalformedRequest);
+        match unreadable.record(self).await {
+            Ok(()) => error,
+            Err(error) => self.unrecorded(&error),
+        }
+    }
+
     /// Puts a decision on record.
     async fn record(
         &self,

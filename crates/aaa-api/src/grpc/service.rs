@@ -42,8 +42,7 @@ impl Login {
         let handler = self.0.as_deref().ok_or_else(no_login)?;
         if let Err(error) = rest::LoginRequest::check(&message) {
             let body = Zeroizing::new(message.encode_to_vec());
-            handler.malformed(context, &body, &error).await;
-            return Err(error);
+            return Err(handler.malformed(context, &body, error).await);
         }
         Ok(handler.login(context, message.into()).await?.into())
     }
@@ -102,8 +101,7 @@ pub(super) async fn sign(
 ) -> Result<v1::SignResponse, ApiError> {
     if let Err(error) = rest::SignRequest::check(&message) {
         let body = message.encode_to_vec();
-        handler.malformed(context, &body, &error).await;
-        return Err(error);
+        return Err(handler.malformed(context, &body, error).await);
     }
     Ok(handler.sign(context, message.into()).await?.into())
 }

@@ -158,8 +158,7 @@ async fn answer(
         Ok(()) => sign(&*handler, &context, item.request.unwrap_or_default()).await,
         Err(error) => {
             let body = item.encode_to_vec();
-            handler.malformed(&context, &body, &error).await;
-            Err(error)
+            Err(handler.malformed(&context, &body, error).await)
         }
     };
     let outcome = match answered {

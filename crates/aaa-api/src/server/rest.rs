@@ -90,10 +90,7 @@ impl Api {
                 drop(body);
                 handler.login(&context, login).await?
             }
-            Err(error) => {
-                handler.malformed(&context, &body, &error).await;
-                return Err(error);
-            }
+            Err(error) => return Err(handler.malformed(&context, &body, error).await),
         };
         Ok(LoginResponse::from(outcome).to_json())
     }
@@ -106,10 +103,7 @@ impl Api {
                 drop(body);
                 handler.sign(&context, sign).await?
             }
-            Err(error) => {
-                handler.malformed(&context, &body, &error).await;
-                return Err(error);
-            }
+            Err(error) => return Err(handler.malformed(&context, &body, error).await),
         };
         Ok(SignResponse::from(outcome).to_json())
     }

@@ -97,9 +97,10 @@ impl LoginHandler for Oracle {
         })
     }
 
-    async fn malformed(&self, _: &Context, body: &[u8], error: &ApiError) {
+    async fn malformed(&self, _: &Context, body: &[u8], error: ApiError) -> ApiError {
         assert_eq!(error.cause(), Cause::Malformed);
         self.malformed.lock().unwrap().push(body.to_vec());
+        error
     }
 }
 
@@ -112,9 +113,10 @@ impl SignHandler for Oracle {
         })
     }
 
-    async fn malformed(&self, _: &Context, body: &[u8], error: &ApiError) {
+    async fn malformed(&self, _: &Context, body: &[u8], error: ApiError) -> ApiError {
         assert_eq!(error.cause(), Cause::Malformed);
         self.malformed.lock().unwrap().push(body.to_vec());
+        error
     }
 }
 

@@ -336,7 +336,16 @@ async fn an_ended_right_to_issue_gives_no_token() {
     let error = outcome(&site, &request).await.err().unwrap();
     assert_eq!(error.cause(), Cause::Busy);
     assert!(error.detail().contains("signing_token"));
-    assert!(site.records.records.lock().unwrap().is_empty());
+    let records = site.records.records.lock().unwrap();
+    let outcomes: Vec<_> = records
+        .iter()
+        .map(|record| record.outcome.clone())
+        .collect();
+    let undecided = Outcome::Refused {
+        reason: decision::Reason::LoginRefused,
+        detail: "not decided: busy".to_owned(),
+    };
+    assert_eq!(outcomes, [undecided]);
 }
 
 #[test]
@@ -360,7 +369,7 @@ fn everything_is_counted_by_the_names_that_dashboards_know() {
                 let _ = outcome(&site, &request).await;
             }
             site.login
-                .malformed(&context(), b"{", &ApiError::malformed("no object"))
+                .malformed(&context(), b"{", ApiError::malformed("no object"))
                 .await;
             site.records.broken.store(true, Ordering::SeqCst);
             let _ = outcome(&site, &signed("bob", "secret")).await;
@@ -414,13 +423,62 @@ async fn of_what_cannot_be_read_nothing_is_kept() {
     let site = Site::new(users());
     let body = br#"{"username": "bob", "password": "hunter2", "x": 1}"#;
     let error = ApiError::malformed("x is no member of this request");
-    site.login.malformed(&context(), body, &error).await;
+    let answered = site.login.malformed(&context(), body, error).await;
+    assert_eq!(answered.cause(), Cause::Malformed);
     let records = site.records.records.lock().unwrap();
     let [record] = records.as_slice() else {
         panic!("{records:?}");
     };
     assert!(matches!(&record.subject, Subject::Login { username } if username.is_empty()));
     assert!(!format!("{record:?}").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn what_is_not_decided_is_on_record_or_not_answered() {
+    let site = Site::new(users());
+    let without_time = LoginRequest {
+        timestamp: String::new(),
+        ..signed("bob", "secret")
+    };
+    let of_no_key = LoginRequest {
+        public_key: "zz".to_owned(),
+        ..signed("bob", "secret")
+    };
+    let requests = [without_time, of_no_key, signed(&"x".repeat(300), "secret")];
+    for request in &requests {
+        let error = outcome(&site, request).await.err().unwrap();
+        assert_eq!(error.cause(), Cause::Malformed);
+    }
+    let said: Vec<String> = {
+        let records = site.records.records.lock().unwrap();
+        let said = records
+            .iter()
+            .map(|record| match (&record.subject, &record.outcome) {
+                (Subject::Login { username }, Outcome::Refused { reason, detail }) => {
+                    format!("{username}: {} {detail}", reason.as_str())
+                }
+                other => panic!("{other:?}"),
+            });
+        said.collect()
+    };
+    assert_eq!(
+        said,
+        [
+            "bob: malformed_request timestamp must be the seconds of the unix epoch",
+            "bob: malformed_request public_key is no Ed25519 public key",
+            ": malformed_request username is too long",
+        ]
+    );
+    site.records.broken.store(true, Ordering::SeqCst);
+    for request in &requests {
+        assert_eq!(
+            outcome(&site, request).await.err().unwrap().cause(),
+            Cause::Busy
+        );
+    }
+    let error = ApiError::malformed("x is no member of this request");
+    let answered = site.login.malformed(&context(), b"{", error).await;
+    assert_eq!(answered.cause(), Cause::Busy);
 }
 
 #[test]

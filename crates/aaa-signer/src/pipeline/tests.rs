@@ -403,6 +403,38 @@ async fn what_cannot_be_read_is_bad_input_and_on_record() {
     }
 }
 
+/// Whoever proved nothing fills no disk.
+#[tokio::test]
+async fn a_long_request_of_a_stranger_is_on_record_by_its_digest() {
+    let long = request_with("puppet", "status", |r| {
+        r["sender"] = "<".repeat(UNPROVEN).into();
+    });
+    let site = Site::new();
+    let stranger = SignRequest {
+        token: "x".to_owned(),
+        ..site.ask(long.clone())
+    };
+    site.sign(stranger).await.unwrap();
+    site.refusal(Reason::InvalidToken, None);
+    assert!(
+        matches!(&site.records()[0].subject, Subject::Unreadable { length, .. } if *length == long.len())
+    );
+    // Whoever did has the whole of it on record, and so has a stranger with a short one.
+    let site = Site::new();
+    site.sign(site.ask(long)).await.unwrap();
+    assert!(matches!(site.records()[0].subject, Subject::Sign(_)));
+    let site = Site::new();
+    let stranger = SignRequest {
+        token: "x".to_owned(),
+        ..site.ask(request("puppet", "status"))
+    };
+    site.sign(stranger).await.unwrap();
+    assert!(matches!(site.records()[0].subject, Subject::Sign(_)));
+}
+
+/// More than a stranger may have on record.
+const UNPROVEN: usize = 17 << 10;
+
 #[tokio::test]
 async fn nothing_is_answered_without_a_record() {
     for asked in ["status", "disable"] {
@@ -417,6 +449,10 @@ async fn nothing_is_answered_without_a_record() {
             .unwrap_err();
         assert_eq!(error.cause(), Cause::Busy);
         assert!(error.retry_after_seconds().is_some());
+        let malformed = ApiError::malformed("no object");
+        let context = Context::new("exchange-1", Front::Rest);
+        let error = site.pipeline.malformed(&context, b"{", malformed).await;
+        assert_eq!(error.cause(), Cause::Busy);
     }
 }
 
