@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
@@ -32,8 +34,7 @@ const LINKS: usize = 16;
 /// Files that are followed together, and who hears of them.
 pub(crate) struct Follow {
     what: String,
-    paths: Vec<PathBuf>,
-    directories: Vec<Directory>,
+    places: Places,
     limit: u64,
     seen: BTreeMap<PathBuf, Seen>,
     changed: Changed,
@@ -62,6 +63,36 @@ impl Directory {
     }
 }
 
+/// Which files are followed together: some by their paths, and all that directories hold. Whoever has this may name others later, which are
+/// followed from the next look on; a reload ends with one.
+#[derive(Debug, Clone, Default)]
+pub struct Places(Arc<ArcSwap<(Vec<PathBuf>, Vec<Directory>)>>);
+
+impl Places {
+    /// Files that were read, some of them from directories, and these.
+    pub fn set(&self, read: &[&FileContent], directories: Vec<Directory>) {
+        let paths = read.iter().map(|file| file.path().to_owned());
+        self.put(paths.collect(), directories);
+    }
+
+    fn put(&self, mut paths: Vec<PathBuf>, directories: Vec<Directory>) {
+        paths.retain(|path| !directories.iter().any(|directory| directory.holds(path)));
+        self.0.store(Arc::new((paths, directories)));
+    }
+
+    fn directories(&self) -> Vec<Directory> {
+        self.0.load().1.clone()
+    }
+
+    /// The files that there are now.
+    fn files(&self) -> Vec<PathBuf> {
+        let places = self.0.load();
+        let listed = places.1.iter().map(Directory::files);
+        let listed = listed.filter_map(Result::ok).flatten();
+        places.0.iter().cloned().chain(listed).collect()
+    }
+}
+
 /// Takes the new content of all the files. An error says why it could not be taken.
 type Changed = Box<dyn FnMut(&[FileContent]) -> Result<(), String> + Send>;
 
@@ -80,25 +111,16 @@ impl Follow {
         limit: u64,
         changed: impl FnMut(&[FileContent]) -> Result<(), String> + Send + 'static,
     ) -> Self {
-        Self {
-            what: what.into(),
-            paths: read.iter().map(|file| file.path().to_owned()).collect(),
-            directories: Vec::new(),
-            limit,
-            seen: read
-                .iter()
-                .map(|file| (file.path().to_owned(), Seen::Content(file.digest())))
-                .collect(),
-            changed: Box::new(changed),
-        }
+        let read = read
+            .iter()
+            .map(|file| (file.path().to_owned(), file.digest()));
+        Self::of_digests(what, read.collect(), limit, changed)
     }
 
     /// Follows the files of directories, too. What was read from them before is among what was read.
     #[must_use]
-    pub(crate) fn in_directories(mut self, directories: Vec<Directory>) -> Self {
-        self.paths
-            .retain(|path| !directories.iter().any(|directory| directory.holds(path)));
-        self.directories = directories;
+    pub(crate) fn in_directories(self, directories: Vec<Directory>) -> Self {
+        self.places.put(self.places.files(), directories);
         self
     }
 
@@ -109,10 +131,14 @@ impl Follow {
         limit: u64,
         changed: impl FnMut(&[FileContent]) -> Result<(), String> + Send + 'static,
     ) -> Self {
+        let places = Places::default();
+        places.put(
+            read.iter().map(|(path, _)| path.clone()).collect(),
+            Vec::new(),
+        );
         Self {
             what: what.into(),
-            paths: read.iter().map(|(path, _)| path.clone()).collect(),
-            directories: Vec::new(),
+            places,
             seen: read
                 .into_iter()
                 .map(|(path, digest)| (path, Seen::Content(digest)))
@@ -122,23 +148,21 @@ impl Follow {
         }
     }
 
-    /// The files that there are to follow now.
-    fn files(&self) -> Vec<PathBuf> {
-        let listed = self.directories.iter().map(Directory::files);
-        let listed = listed.filter_map(Result::ok).flatten();
-        self.paths.iter().cloned().chain(listed).collect()
+    /// Which files these are, to name others.
+    pub(crate) fn places(&self) -> Places {
+        self.places.clone()
     }
 
     /// Looks at the files and passes them on if they changed. What cannot be read or taken is said once.
     fn look(&mut self, site: &str) {
         let mut found = Vec::new();
-        for directory in &self.directories {
+        for directory in self.places.directories() {
             if let Err(error) = directory.files() {
                 let problem = format!("{}: {error}", directory.path.display());
-                found.push((directory.path.clone(), Err(problem)));
+                found.push((directory.path, Err(problem)));
             }
         }
-        for path in self.files() {
+        for path in self.places.files() {
             let content = read(&path, self.limit);
             found.push((path, content));
         }
@@ -350,11 +374,10 @@ impl Follower {
         let mut wanted = BTreeSet::new();
         self.names.clear();
         self.whole.clear();
-        for path in self.follows.iter().flat_map(Follow::files) {
+        for path in self.files() {
             places(&path, &mut wanted, &mut self.names);
         }
-        let directories = self.follows.iter().flat_map(|follow| &follow.directories);
-        for directory in directories {
+        for directory in self.whole_directories() {
             places(&directory.path, &mut wanted, &mut self.names);
             if let Ok(path) = directory.path.canonicalize() {
                 wanted.insert(path.clone());
@@ -386,14 +409,24 @@ impl Follower {
     }
 
     fn stamps(&self) -> BTreeMap<PathBuf, Option<Stamp>> {
-        let directories = self.follows.iter().flat_map(|follow| &follow.directories);
-        let directories = directories.map(|directory| directory.path.clone());
-        let files = self.follows.iter().flat_map(Follow::files);
+        let directories = self.whole_directories().into_iter();
+        let directories = directories.map(|directory| directory.path);
         let stamped = |path: PathBuf| {
             let metadata = std::fs::metadata(&path).ok();
             (path, metadata.as_ref().map(stamp))
         };
-        directories.chain(files).map(stamped).collect()
+        directories.chain(self.files()).map(stamped).collect()
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let files = self.follows.iter().map(|follow| follow.places.files());
+        files.flatten().collect()
+    }
+
+    fn whole_directories(&self) -> Vec<Directory> {
+        let directories = self.follows.iter();
+        let directories = directories.map(|follow| follow.places.directories());
+        directories.flatten().collect()
     }
 }
 

@@ -193,3 +193,40 @@ fn what_is_added_to_a_directory_or_removed_is_heard() {
     write("z.rego");
     assert_eq!(heard.recv_timeout(LONG).unwrap(), ["z.rego"]);
 }
+
+#[test]
+fn other_places_are_followed_from_the_next_look_on() {
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let write = |dir: &TempDir, name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        FileContent::read(&path, 64).unwrap()
+    };
+    let first = write(&old, "a", "one");
+    let (tell, heard) = channel();
+    let follow = Follow::new("policies", &[&first], 64, move |files| {
+        let texts = files.iter().map(|file| file.text().unwrap().to_owned());
+        tell.send(texts.collect::<Vec<_>>()).unwrap();
+        Ok(())
+    });
+    let places = follow.places();
+    let watch = Watch::start("watch-test", vec![follow]).unwrap();
+    watch.look();
+    assert!(heard.try_recv().is_err());
+
+    let second = write(&new, "a.rego", "two");
+    let directory = Directory {
+        path: new.path().to_owned(),
+        endings: &["rego"],
+        names: &[],
+        most: 4,
+    };
+    places.set(&[&second], vec![directory]);
+    watch.look();
+    assert_eq!(heard.try_recv().unwrap(), ["two"]);
+    write(&old, "a", "three");
+    watch.look();
+    assert!(heard.try_recv().is_err());
+    write(&new, "b.rego", "four");
+    assert_eq!(heard.recv_timeout(LONG).unwrap(), ["two", "four"]);
+}

@@ -7,8 +7,8 @@ use aaa_core::decision::Decision;
 use aaa_policy::actionpolicy::MAX_FILE;
 use aaa_policy::{Authorizer, Line, Look, Question};
 use aaa_service::config::{Document, FileContent};
-use aaa_service::shell::{Directory, Shell};
-use arc_swap::ArcSwap;
+use aaa_service::shell::{Directory, Places, Shell};
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 /// Files that rules are read from.
 pub(crate) trait Source: Clone + Send + Sync + 'static {
@@ -116,14 +116,14 @@ impl<S: Source> Configured<S> {
 /// The rules in use, which change with their files.
 pub(crate) struct Followed<S: Source> {
     pub(crate) rules: Arc<ArcSwap<S::Rules>>,
-    files: Arc<ArcSwap<S>>,
+    files: S,
 }
 
 impl<S: Source> Clone for Followed<S> {
     fn clone(&self) -> Self {
         Self {
             rules: Arc::clone(&self.rules),
-            files: Arc::clone(&self.files),
+            files: self.files.clone(),
         }
     }
 }
@@ -133,34 +133,72 @@ impl<S: Source> Followed<S> {
     pub(crate) fn new(configured: &Configured<S>) -> Self {
         Self {
             rules: Arc::new(ArcSwap::new(Arc::clone(&configured.loaded.rules))),
-            files: Arc::new(ArcSwap::from_pointee(configured.files.clone())),
+            files: configured.files.clone(),
         }
     }
 
-    /// Takes over what a reload read.
-    pub(crate) fn replace(&self, configured: &Configured<S>) {
-        self.files.store(Arc::new(configured.files.clone()));
-        self.rules.store(Arc::clone(&configured.loaded.rules));
-    }
-
-    /// Reads the rules anew when a file is changed, added or removed; what cannot be read keeps the old ones.
-    pub(crate) fn follow(&self, configured: &Configured<S>, shell: &mut Shell) {
-        let contents: Vec<&FileContent> = configured.loaded.contents.iter().collect();
-        let directories = configured.files.directories();
-        let (followed, limit) = (self.clone(), MAX_FILE as u64);
-        shell.follow_directories(S::SECTION, &contents, directories, limit, move |_| {
-            followed.renew()
-        });
-    }
-
     pub(crate) fn renew(&self) -> Result<(), String> {
-        let loaded = self.files.load().load().map_err(|problems| {
+        let loaded = self.files.load().map_err(|problems| {
             let texts: Vec<_> = problems.into_iter().map(|problem| problem.text).collect();
             texts.join("; ")
         })?;
         self.rules.store(loaded.rules);
         Ok(())
     }
+}
+
+/// Follows the files that the configuration names, and others when a reload names those.
+pub(crate) struct Follower<S: Source> {
+    current: Arc<ArcSwapOption<Followed<S>>>,
+    places: Places,
+}
+
+impl<S: Source> Default for Follower<S> {
+    fn default() -> Self {
+        Self {
+            current: Arc::default(),
+            places: Places::default(),
+        }
+    }
+}
+
+impl<S: Source> Follower<S> {
+    /// Reads the rules anew when a file is changed, added or removed; what cannot be read keeps the old ones.
+    pub(crate) fn start(configured: Option<&Configured<S>>, shell: &mut Shell) -> Self {
+        let current: Arc<ArcSwapOption<Followed<S>>> = Arc::default();
+        let (limit, changing) = (MAX_FILE as u64, Arc::clone(&current));
+        let (contents, directories) = followed_by(configured);
+        let places =
+            shell.follow_directories(S::SECTION, &contents, directories, limit, move |_| {
+                let current = changing.load();
+                current.as_ref().map_or(Ok(()), |current| current.renew())
+            });
+        current.store(configured.map(|configured| Arc::new(Followed::new(configured))));
+        Self { current, places }
+    }
+
+    /// Takes over what a reload read, and follows its files.
+    pub(crate) fn replace(&self, configured: Option<&Configured<S>>) {
+        let (contents, directories) = followed_by(configured);
+        self.current
+            .store(configured.map(|configured| Arc::new(Followed::new(configured))));
+        self.places.set(&contents, directories);
+    }
+
+    /// The rules in use, if there are any.
+    pub(crate) fn current(&self) -> Option<Followed<S>> {
+        self.current.load().as_deref().cloned()
+    }
+}
+
+/// The files that were read, and what is followed as a whole.
+fn followed_by<S: Source>(
+    configured: Option<&Configured<S>>,
+) -> (Vec<&FileContent>, Vec<Directory>) {
+    let Some(Configured { files, loaded }) = configured else {
+        return (Vec::new(), Vec::new());
+    };
+    (loaded.contents.iter().collect(), files.directories())
 }
 
 impl<S: Source> Authorizer for Followed<S> {

@@ -39,7 +39,7 @@ use jiff::Timestamp;
 
 use crate::aside::aside;
 use crate::expiry::{DELEGATOR, Expiry};
-use crate::followed::{Configured, Followed, Source};
+use crate::followed::{Followed, Follower};
 use crate::key_files::{KeyFiles, KeyProblem, Loaded};
 use crate::meter::Meter;
 use crate::pipeline::{Demands, Pipeline};
@@ -98,8 +98,8 @@ pub fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, Problem
     document.finish()?;
     let site_policies = settings.site_policies.as_ref();
     let followed = Rules {
-        action_policy: follow(settings.action_policy.as_ref(), shell),
-        site_policies: follow(site_policies.map(|site| &site.configured), shell),
+        action_policy: Follower::start(settings.action_policy.as_ref(), shell),
+        site_policies: Follower::start(site_policies.map(|site| &site.configured), shell),
     };
     let demands = Arc::new(ArcSwap::from_pointee(demands(&settings, &followed)));
     reload_demands(shell, &demands, followed);
@@ -121,26 +121,11 @@ pub fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, Problem
     })
 }
 
-/// Rules in files that are followed, as far as there were any at the start.
+/// Rules in files that are followed.
 #[derive(Default)]
 struct Rules {
-    action_policy: Option<Followed<action_policy::Files>>,
-    site_policies: Option<Followed<site_policies::Files>>,
-}
-
-/// Decides by rules that were read, and by what becomes of their files.
-fn follow<S: Source>(configured: Option<&Configured<S>>, shell: &mut Shell) -> Option<Followed<S>> {
-    let configured = configured?;
-    let followed = Followed::new(configured);
-    followed.follow(configured, shell);
-    Some(followed)
-}
-
-/// Takes over what a reload read, where the files were followed from the start.
-fn replace<S: Source>(followed: Option<&Followed<S>>, configured: Option<&Configured<S>>) {
-    if let Some((followed, configured)) = followed.zip(configured) {
-        followed.replace(configured);
-    }
+    action_policy: Follower<action_policy::Files>,
+    site_policies: Follower<site_policies::Files>,
 }
 
 fn demands(settings: &Settings, followed: &Rules) -> Demands {
@@ -187,8 +172,8 @@ pub fn rules(document: &Document, now: Timestamp) -> Result<Site, Problems> {
 /// Who decides; by the rules that are followed, or else by those that were read.
 fn chain(settings: &Settings, followed: &Rules) -> Chain {
     let action_policy = || -> Box<dyn Authorizer> {
-        match (&followed.action_policy, &settings.action_policy) {
-            (Some(followed), _) => Box::new(followed.clone()),
+        match (followed.action_policy.current(), &settings.action_policy) {
+            (Some(followed), _) => Box::new(followed),
             (None, Some(configured)) => Box::new(Followed::new(configured)),
             // Settings without the rules are not taken; without rules nothing is allowed.
             (None, None) => Box::new(ActionPolicy::default()),
@@ -203,7 +188,7 @@ fn chain(settings: &Settings, followed: &Rules) -> Chain {
             (settings::Authorizer::Opa, None) => authorizers.push(opa()),
             // The site's first, so that an allowed request is on record with the rule of its own token.
             (settings::Authorizer::Opa, Some(site)) => {
-                let followed = followed.site_policies.clone();
+                let followed = followed.site_policies.current();
                 authorizers.push(Box::new(
                     followed.unwrap_or_else(|| Followed::new(&site.configured)),
                 ));
@@ -234,14 +219,12 @@ fn reload_demands(shell: &mut Shell, demands_in_use: &Arc<ArcSwap<Demands>>, fol
         document.finish()?;
         if let Some(settings) = settings {
             let site_policies = settings.site_policies.as_ref();
-            replace(
-                followed.action_policy.as_ref(),
-                settings.action_policy.as_ref(),
-            );
-            replace(
-                followed.site_policies.as_ref(),
-                site_policies.map(|site| &site.configured),
-            );
+            followed
+                .action_policy
+                .replace(settings.action_policy.as_ref());
+            followed
+                .site_policies
+                .replace(site_policies.map(|site| &site.configured));
             demands_in_use.store(Arc::new(demands(&settings, &followed)));
         }
         Ok(())

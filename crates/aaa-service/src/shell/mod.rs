@@ -30,7 +30,7 @@ use crate::config::{Document, FileContent, Problems};
 use crate::readiness::Readiness;
 use crate::watch::Follow;
 
-pub use crate::watch::Directory;
+pub use crate::watch::{Directory, Places};
 use prepared::Prepared;
 use reload::{ReloadHook, ReopenHook};
 
@@ -253,10 +253,11 @@ impl Shell {
         limit: u64,
         changed: impl FnMut(&[FileContent]) -> Result<(), String> + Send + 'static,
     ) {
-        self.follow_directories(what, files, Vec::new(), limit, changed);
+        self.follows.push(Follow::new(what, files, limit, changed));
     }
 
-    /// The same for files of which some are all that directories hold: also what is added to them or removed is a change.
+    /// The same for files of which some are all that directories hold: also what is added to them or removed is a change. What comes back
+    /// is for naming others on a reload.
     pub fn follow_directories(
         &mut self,
         what: impl Into<String>,
@@ -264,9 +265,11 @@ impl Shell {
         directories: Vec<Directory>,
         limit: u64,
         changed: impl FnMut(&[FileContent]) -> Result<(), String> + Send + 'static,
-    ) {
-        self.follows
-            .push(Follow::new(what, files, limit, changed).in_directories(directories));
+    ) -> Places {
+        let follow = Follow::new(what, files, limit, changed).in_directories(directories);
+        let places = follow.places();
+        self.follows.push(follow);
+        places
     }
 
     /// Hears of a reload (SIGHUP), with the configuration as it is now. Settings that it cannot take are problems: of the

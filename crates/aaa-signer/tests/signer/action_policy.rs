@@ -108,3 +108,54 @@ async fn files_are_followed_and_a_broken_change_keeps_the_old_rules() {
     assert_eq!(errors().await, 2);
     running.shutdown().await;
 }
+
+#[tokio::test]
+async fn what_a_reload_names_is_followed_from_then_on() {
+    let mut site = site("allow\tup=bob\tstatus\t*\t*\n");
+    site.config["site"] = json!("renamed-policies");
+    let running = site.start().await.unwrap();
+    let errors = async || {
+        let what = "site=\"renamed-policies\",what=\"actionpolicy_authorizer\"";
+        reload_errors(&running, what).await
+    };
+    let look = async || running.reload(None).await;
+    let may = async |site: &Site, action: &str| site.sign(&running, action).await.is_ok();
+
+    // Other files, and Rego of the site, of which there was none at the start.
+    std::fs::create_dir(site.path("others")).unwrap();
+    std::fs::create_dir(site.path("rego")).unwrap();
+    site.write("others/puppet.policy", "allow\tup=bob\tdisable\t*\t*\n");
+    let rego = |allow: bool| format!("package io.choria.aaasvc\ndefault allow = {allow}\n");
+    site.write("rego/all.rego", &rego(true));
+    site.config["authorizer"] = json!(["actionpolicy", "opa"]);
+    site.config["actionpolicy_authorizer"] = json!({"policies": [site.path("others")]});
+    site.config["opa_authorizer"] =
+        json!({"site_policies": site.path("rego"), "mode": "site-only"});
+    let config = site.write("signer.json", &site.config.to_string());
+    assert!(running.reload(Some(&config)).await);
+    assert!(may(&site, "disable").await && !may(&site, "status").await);
+
+    site.write("others/puppet.policy", "allow\tup=bob\tstatus\t*\t*\n");
+    look().await;
+    assert!(may(&site, "status").await && !may(&site, "disable").await);
+    site.write("rego/more.rego", &rego(false));
+    look().await;
+    assert!(!may(&site, "status").await);
+    std::fs::remove_file(site.path("rego/more.rego")).unwrap();
+
+    // Nobody looks at the old ones any more, nor at any once none are named.
+    site.write("policies/puppet.policy", "allow * * * *\n");
+    look().await;
+    assert!(may(&site, "status").await);
+    site.config["authorizer"] = json!("actionlist");
+    for gone in ["actionpolicy_authorizer", "opa_authorizer"] {
+        site.config.as_object_mut().unwrap().remove(gone);
+    }
+    let config = site.write("signer.json", &site.config.to_string());
+    assert!(running.reload(Some(&config)).await);
+    site.write("others/puppet.policy", "allow * * * *\n");
+    look().await;
+    assert!(may(&site, "status").await && !may(&site, "disable").await);
+    assert_eq!(errors().await, 0);
+    running.shutdown().await;
+}
