@@ -25,6 +25,7 @@ pub mod actionpolicy;
 pub mod chain;
 pub mod guards;
 pub mod pattern;
+mod problem;
 pub mod rego;
 pub mod task_rules;
 pub mod tasks;

@@ -375,41 +375,6 @@ fn facts_of_a_node_are_read_from_yaml_and_json() {
     );
 }
 
-#[test]
-fn what_is_probably_not_meant_is_found() {
-    let policy = load_with(
-        "allow\t/bob/\tstatus\t*\t*\n\
-         allow\tops nobody\tstatus enable\tcpus>4 cpus<2\t*\n\
-         deny\tldap=ann\tenable\t*\t*\n\
-         allow\t*\t*\t*\t*\n\
-         deny\tup=ann\tdisable\tcountry=mt\t*\n",
-        "ops up=bob krb=joe\n",
-        &Options::default(),
-    )
-    .unwrap();
-    let found: Vec<_> = policy
-        .lint(&["up", "okta", "choria"])
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    assert_eq!(
-        found,
-        [
-            "group ops: unknown-caller: no authenticator makes krb=joe",
-            "puppet.policy:1: unanchored: /bob/ also matches a part of an id; begin it with ^ and end it with $",
-            "puppet.policy:2: unknown-caller: nobody is no group, and no authenticator makes it",
-            "puppet.policy:2: unmatched: no node can have cpus>4 and cpus<2",
-            "puppet.policy:3: unknown-caller: ldap=ann is no group, and no authenticator makes it",
-            "puppet.policy:4: allow-all: everybody may do everything",
-            "puppet.policy:5: shadowed: puppet.policy:4 decides before it whenever it matches",
-        ]
-    );
-    let good =
-        load("policy default deny\nallow\t/^up=b.*$/\tstatus\t*\t*\nallow\tup=ann\tstatus\t*\t*\n")
-            .unwrap();
-    assert!(good.lint(&["up"]).is_empty());
-}
-
 fn whole(sources: Sources) -> ActionPolicy {
     let options = Options {
         default_policy: Some("default".to_owned()),

@@ -9,7 +9,11 @@
     reason = "a test that cannot go on should stop"
 )]
 
-use aaa_policy::actionpolicy::{ActionPolicy, Asked, Node, Options, Sources};
+use std::collections::BTreeSet;
+
+use aaa_policy::actionpolicy::{
+    ActionPolicy, Asked, Node, Options, Sources, classes_file, facts_file,
+};
 use serde_json::json;
 
 fn build(sources: Sources) -> Result<ActionPolicy, String> {
@@ -151,11 +155,55 @@ fn a_group_that_leads_to_itself_or_to_another_is_refused() {
 }
 
 #[test]
+fn facts_and_classes_are_read_in_one_way_or_not_at_all() {
+    let facts = br#"{"a": "\ud83d\ude00 a\/b", "cpus": 4, "os": {"family": "RedHat"}}"#;
+    assert_eq!(
+        facts_file("f.json", facts).unwrap(),
+        json!({"a": "\u{1f600} a/b", "cpus": 4, "os": {"family": "RedHat"}})
+    );
+    let says = |facts: &str| {
+        facts_file("f.json", facts.as_bytes())
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        says("{\n \"a\": 1, \"a\": 2}"),
+        "f.json:2:16: is no JSON that can be taken: a member is there twice\n   \"a\": 1, \"a\": 2}\n                 ^"
+    );
+    assert_eq!(says("[1]"), "f.json: must hold an object");
+    let classes = |file: &str, text: &str| {
+        classes_file(file, text.as_bytes()).map_err(|problem| problem.to_string())
+    };
+    let both = BTreeSet::from(["apache".to_owned(), "role::web".to_owned()]);
+    assert_eq!(
+        classes("c.txt", "\u{feff}apache\r\n\n  role::web\n").as_ref(),
+        Ok(&both)
+    );
+    assert_eq!(
+        classes("c.json", "[\"apache\", \"role::web\"]").as_ref(),
+        Ok(&both)
+    );
+    for (file, text, says) in [
+        (
+            "c.yaml",
+            "---\n- apache\n",
+            "c.yaml:2:1: is no name of a class",
+        ),
+        ("c.txt", "[\"apache\"]", "c.txt:1:1: is no name of a class"),
+        ("c.txt", "apache,mysql", "c.txt:1:1: is no name of a class"),
+        ("c.json", "{}", "c.json: must hold a list of texts"),
+    ] {
+        let error = classes(file, text).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
 fn a_key_twice_and_an_anchor_are_refused_within_a_rule_too() {
     for (text, says) in [
         (
             "mcollective::policies:\n- action: deny\n  callers: up=bob\n  action: allow\n",
-            "all.yaml:4:1: the key \"action\" stands twice in this map",
+            "all.yaml:4:3: the key \"action\" stands twice in this map",
         ),
         (
             "mcollective::policies:\n- &rule {action: allow, callers: up=bob}\n- *rule\n",
@@ -163,7 +211,7 @@ fn a_key_twice_and_an_anchor_are_refused_within_a_rule_too() {
         ),
         (
             "mcollective::policies:\n- {action: allow, callers: up=bob, <<: {actions: status}}\n",
-            "all.yaml:2:1: \"<<\" is unknown",
+            "all.yaml:2:36: keys are not merged here",
         ),
     ] {
         let mut sources = Sources::default();

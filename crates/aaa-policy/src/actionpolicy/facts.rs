@@ -142,6 +142,11 @@ impl FactTest {
         })
     }
 
+    /// The pattern that it is compared with, if it is one.
+    pub(super) fn pattern(&self) -> Option<&str> {
+        self.compiled.as_ref().map(Regex::as_str)
+    }
+
     /// Whether a node meets it. A fact that is not there, or is no single value, meets nothing.
     pub fn holds(&self, node: &Node) -> bool {
         match find(&node.facts, &self.fact) {
@@ -341,6 +346,11 @@ impl ClassTest {
             text: text.to_owned(),
             compiled: inner.map(pattern).transpose()?,
         })
+    }
+
+    /// The pattern between its slashes, if it is one.
+    pub(super) fn pattern(&self) -> Option<&str> {
+        self.compiled.as_ref().map(Regex::as_str)
     }
 
     /// Whether a node meets it. Names are compared without regard to case, as nodes do.

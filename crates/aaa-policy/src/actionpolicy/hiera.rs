@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::problem::Problem;
 use super::rules::{Columns, Policy, Rule, Verdict, base_name};
 use super::yaml::{self, Kind, Yaml};
+use crate::problem::Problem;
 
 /// What stands in Hiera files.
 #[derive(Debug, Clone, Default)]

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use regex_syntax::hir::Look;
+
 use super::expression::Expression;
 use super::facts::FactTest;
-use super::rules::{Caller, Rule, Verdict};
+use super::rules::{Caller, Rule, Verdict, base_name};
 use super::{ActionPolicy, Policy};
 
 /// Something in the rules that is probably not meant.
@@ -49,6 +51,13 @@ impl ActionPolicy {
     }
 
     fn lint_policy(&self, policy: &Policy, providers: &[&str], found: &mut Vec<Finding>) {
+        if policy.default == Some(Verdict::Allow) {
+            found.push(Finding {
+                rule: format!("default of {}", base_name(&policy.source)),
+                kind: "allow-all",
+                text: "everybody may do what no rule is about".to_owned(),
+            });
+        }
         let mut seen: BTreeSet<&str> = BTreeSet::new();
         for (index, rule) in policy.rules.iter().enumerate() {
             // A rule of the site may stand in a list once only, whoever it is for.
@@ -72,15 +81,23 @@ impl ActionPolicy {
                 say("unmatched", text);
             }
             let everything = rule.actions.is_none() && rule.nodes.is_everything();
-            if rule.verdict == Verdict::Allow && rule.callers.is_none() && everything {
+            if rule.verdict == Verdict::Allow && is_everybody(rule) && everything {
                 say("allow-all", "everybody may do everything".to_owned());
+            }
+            for pattern in patterns(&rule.nodes) {
+                if anchors(pattern) == (false, false) {
+                    let text = format!(
+                        "/{pattern}/ matches any part of a value; begin it with ^ or end it with $"
+                    );
+                    say("unanchored", text);
+                }
             }
             let callers = rule.callers.iter().flatten();
             for caller in callers {
                 match caller {
                     Caller::Pattern(pattern) => {
                         let text = pattern.as_str();
-                        if !(text.starts_with('^') && text.ends_with('$')) {
+                        if anchors(text) != (true, true) {
                             let text = format!(
                                 "/{text}/ also matches a part of an id; begin it with ^ and end it with $"
                             );
@@ -97,6 +114,46 @@ impl ActionPolicy {
             }
         }
     }
+}
+
+/// Whether a pattern begins where the text does, and ends where it does, whichever way it matches.
+fn anchors(pattern: &str) -> (bool, bool) {
+    // What is no pattern was refused when it was read.
+    regex_syntax::parse(pattern).map_or((true, true), |pattern| {
+        let pattern = pattern.properties();
+        (
+            pattern.look_set_prefix().contains(Look::Start),
+            pattern.look_set_suffix().contains(Look::End),
+        )
+    })
+}
+
+/// The patterns for facts and classes.
+fn patterns(nodes: &Expression) -> Vec<&str> {
+    match nodes {
+        Expression::Fact(test) => test.pattern().into_iter().collect(),
+        Expression::Class(test) => test.pattern().into_iter().collect(),
+        Expression::All(parts) | Expression::Any(parts) => {
+            parts.iter().flat_map(patterns).collect()
+        }
+        Expression::Not(inner) => patterns(inner),
+    }
+}
+
+/// Whether a rule is about all callers.
+fn is_everybody(rule: &Rule) -> bool {
+    let anybody = |caller: &Caller| match caller {
+        Caller::Named(_) => false,
+        Caller::Pattern(pattern) => {
+            let inner = pattern
+                .as_str()
+                .trim_start_matches('^')
+                .trim_end_matches('$');
+            ["", ".*", ".+"].contains(&inner)
+        }
+    };
+    let callers = rule.callers.as_ref();
+    callers.is_none_or(|callers| callers.iter().any(anybody))
 }
 
 /// Whether an authenticator makes such an id.

@@ -4,28 +4,28 @@
 //! decides as the node would. At a signer there is only the request's filter, and [`ActionPolicy::at_signer`] allows what every node
 //! that the filter can select would allow.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use aaa_core::decision::Decision;
 use aaa_core::filter::Filter;
+use serde_json::Value;
 
-use crate::{Authorizer, Look, Question};
+use crate::{Authorizer, Look, Question, problem};
 
 mod export;
 mod expression;
 mod facts;
 mod hiera;
 mod lint;
-mod problem;
 mod rules;
 pub mod yaml;
 
+pub use crate::problem::Problem;
 pub use expression::{Certainty, Expression, Guarantee};
 pub use facts::{ClassTest, FactTest, Node, Operator};
 pub use hiera::Hiera;
 pub use lint::Finding;
-pub use problem::Problem;
 pub use rules::{Caller, Groups, Policy, Rule, Verdict, groups_file, policy_file};
 
 /// The largest file of rules, in bytes.
@@ -147,12 +147,49 @@ impl Sources {
 ///
 /// # Errors
 /// What is wrong with the file.
-pub fn facts_file(file: &str, bytes: &[u8]) -> Result<serde_json::Value, Problem> {
-    yaml::json(file, bytes)
+pub fn facts_file(file: &str, bytes: &[u8]) -> Result<Value, Problem> {
+    if !problem::is_json(file) {
+        return yaml::json(file, bytes);
+    }
+    match problem::json(file, bytes)? {
+        facts @ (Value::Object(_) | Value::Null) => Ok(facts),
+        _ => Err(Problem::of_file(file, "must hold an object")),
+    }
+}
+
+/// Reads a node's classes, one a line, or a list in JSON.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn classes_file(file: &str, bytes: &[u8]) -> Result<BTreeSet<String>, Problem> {
+    if problem::is_json(file) {
+        let classes = problem::json(file, bytes)?;
+        return serde_json::from_value(classes)
+            .map_err(|_| Problem::of_file(file, "must hold a list of texts"));
+    }
+    let text = problem::text(file, bytes)?;
+    let mut classes = BTreeSet::new();
+    for (index, line) in text.lines().enumerate() {
+        let class = line.trim();
+        // A list in another form would be read as classes that nobody has.
+        if class.contains(|c: char| c.is_whitespace() || matches!(c, ',' | '[' | '"' | '\'')) {
+            return Err(Problem::at(
+                file,
+                index + 1,
+                line,
+                0,
+                "is no name of a class; one stands on each line",
+            ));
+        }
+        if !class.is_empty() {
+            classes.insert(class.to_owned());
+        }
+    }
+    Ok(classes)
 }
 
 /// Reads data for policies, a map in YAML that is read in one way only.
-pub(crate) fn data_file(file: &str, bytes: &[u8]) -> Result<serde_json::Value, Problem> {
+pub(crate) fn data_file(file: &str, bytes: &[u8]) -> Result<Value, Problem> {
     yaml::plain_json(file, bytes)
 }
 

@@ -6,7 +6,7 @@ use regex::Regex;
 
 use super::expression::{self, Column, Expression};
 use super::facts::pattern;
-use super::problem::{Problem, text};
+use crate::problem::{Problem, text};
 
 /// What a rule or a default does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

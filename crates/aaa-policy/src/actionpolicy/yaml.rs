@@ -3,7 +3,7 @@
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
-use super::problem::{Problem, text};
+use crate::problem::{Problem, text};
 
 /// How deep lists and maps may be nested.
 const DEPTH: usize = 64;
@@ -153,7 +153,11 @@ pub(super) fn plain_json(file: &str, bytes: &[u8]) -> Result<Value, Problem> {
 /// About a place in a text, counted in characters.
 fn at_line(file: &str, text: &str, line: usize, column: usize, says: &str) -> Problem {
     let source = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-    let byte = source.char_indices().nth(column).map(|(at, _)| at);
+    let blank = source.chars().take_while(|c| c.is_whitespace()).count();
+    let byte = source
+        .char_indices()
+        .nth(column.max(blank))
+        .map(|(at, _)| at);
     Problem::at(
         file,
         line.max(1),
@@ -250,6 +254,8 @@ impl Builder<'_> {
             Some(Open::Map(_, members, waiting)) => {
                 if let Some(key) = waiting.take() {
                     members.push((key, value));
+                } else if matches!(&value.kind, Kind::Scalar(text, true) if text == "<<") {
+                    return Err("keys are not merged here; write them where they belong".to_owned());
                 } else if value.text().is_some() {
                     *waiting = Some(value);
                 } else {

@@ -1,9 +1,11 @@
 //! `aaa policy check`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use aaa_core::decision::Decision;
-use aaa_policy::actionpolicy::{Asked, Node, Options, facts_file};
+use aaa_policy::actionpolicy::{Asked, Node, Options, classes_file, facts_file};
+use clap::ArgGroup;
 use serde_json::{Value, json};
 
 use super::RuleArgs;
@@ -15,6 +17,7 @@ use crate::screen::{self, Paint, printable};
 ///
 /// Exit code 0 for yes, 1 for no, 64 when the rules cannot be read.
 #[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("rules").required(true).multiple(true).args(["policies", "hiera"]))]
 #[command(after_help = "\
 Examples:
   aaa policy check --policies /etc/aaa/policies --caller up=bob --agent puppet --action status
@@ -43,7 +46,7 @@ pub(crate) struct Args {
     /// The node's facts, in YAML or JSON; none when absent
     #[arg(long, value_name = "FILE")]
     facts: Option<PathBuf>,
-    /// The node's classes, one a line; none when absent
+    /// The node's classes, one a line, or a list in JSON (.json); none when absent
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
     /// Print a JSON document
@@ -102,16 +105,13 @@ impl Args {
             }
         };
         let classes = match &self.classes {
-            None => String::new(),
-            Some(path) => files::read_text(path).map_err(usage)?,
+            None => BTreeSet::new(),
+            Some(path) => {
+                let bytes = files::read(path).map_err(usage)?;
+                classes_file(&path.display().to_string(), &bytes)
+                    .map_err(|problem| Failure::usage(problem.to_string()))?
+            }
         };
-        let classes = classes.lines().map(str::trim);
-        Ok(Node {
-            facts,
-            classes: classes
-                .filter(|class| !class.is_empty())
-                .map(str::to_owned)
-                .collect(),
-        })
+        Ok(Node { facts, classes })
     }
 }

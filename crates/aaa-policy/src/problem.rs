@@ -1,6 +1,10 @@
 //! What is wrong with a file of rules: where, with the line and a caret under the place.
 
 use std::fmt;
+use std::path::Path;
+
+use aaa_core::json::Strict;
+use serde_json::Value;
 
 /// The longest part of a line that is shown, in characters.
 const SHOWN: usize = 120;
@@ -22,7 +26,7 @@ pub struct Problem {
 
 impl Problem {
     /// About a file as a whole.
-    pub(super) fn of_file(file: &str, text: impl Into<String>) -> Self {
+    pub(crate) fn of_file(file: &str, text: impl Into<String>) -> Self {
         Self {
             file: file.to_owned(),
             line: 0,
@@ -33,7 +37,7 @@ impl Problem {
     }
 
     /// At a byte of a line of it.
-    pub(super) fn at(
+    pub(crate) fn at(
         file: &str,
         line: usize,
         source: &str,
@@ -73,10 +77,35 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+/// Whether a file is JSON by its name.
+pub(crate) fn is_json(file: &str) -> bool {
+    Path::new(file).extension().is_some_and(|end| end == "json")
+}
+
+/// A file as JSON, no member of which is there twice.
+pub(crate) fn json(file: &str, bytes: &[u8]) -> Result<Value, Problem> {
+    let text = text(file, bytes)?;
+    let read = serde_json::from_str(text).map(|Strict(value)| value);
+    read.map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let says = error.to_string();
+        let says = says.split(" at line ").next().unwrap_or_default();
+        let source = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+        let byte = column.saturating_sub(1);
+        Problem::at(
+            file,
+            line.max(1),
+            source,
+            byte,
+            format!("is no JSON that can be taken: {says}"),
+        )
+    })
+}
+
 /// A file as lines of text, without a byte order mark.
-pub(super) fn text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Problem> {
-    if bytes.len() > super::MAX_FILE {
-        let text = format!("is larger than {} bytes", super::MAX_FILE);
+pub(crate) fn text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Problem> {
+    if bytes.len() > crate::actionpolicy::MAX_FILE {
+        let text = format!("is larger than {} bytes", crate::actionpolicy::MAX_FILE);
         return Err(Problem::of_file(file, text));
     }
     match std::str::from_utf8(bytes) {
