@@ -10,84 +10,17 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use aaa_core::claims::{ClientClaims, ClientPermissions, Purpose};
-use aaa_core::request::Request;
+use aaa_core::claims::ClientClaims;
+use aaa_policy::Authorizer;
 use aaa_policy::actionlist::ActionList;
 use aaa_policy::actionpolicy::{ActionPolicy, Options, Sources};
 use aaa_policy::rego::Opa;
-use aaa_policy::{Authorizer, Question};
+use common::{LOOPS, POLICY, claims, request};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use jiff::Timestamp;
 use serde_json::json;
 
-/// What published policies look like: a few rules about agents, actions and filters.
-const POLICY: &str = r#"package io.choria.aaasvc
-
-default allow = false
-
-allow {
-  input.agent == "puppet"
-  input.action == "status"
-  input.collective == "choria"
-}
-
-allow {
-  input.agent == "package"
-  input.action == "install"
-  requires_fact_filter("country=mt")
-}
-
-allow {
-  input.agent == "rpcutil"
-  input.action == "ping"
-}
-"#;
-
-/// One with a comprehension over two loops, which is evaluated on a thread of its own.
-const LOOPS: &str = r"package io.choria.aaasvc
-
-import rego.v1
-
-default allow := false
-
-allow if count({[a, b] | some a in input.claims.agents; some b in input.claims.agents}) > 0
-";
-
-fn request() -> Request {
-    let message = json!({"agent": "rpcutil", "action": "ping", "data": {"process_results": true}})
-        .to_string();
-    let request = json!({"protocol": "choria:request:1", "message": message, "envelope": {
-        "requestid": "b3d32b2c22d94a3e9f5e6d8f6e2f1d10", "senderid": "dev1.example.net", "callerid": "up=alice",
-        "collective": "choria", "agent": "rpcutil", "ttl": 60, "time": 1_795_347_603,
-        "filter": {"fact": [], "cf_class": [], "agent": ["rpcutil"], "identity": [], "compound": []}}});
-    Request::parse(request.to_string().as_bytes()).unwrap()
-}
-
-fn claims(policy: &str) -> ClientClaims {
-    let mut claims = ClientClaims {
-        callerid: "up=alice".to_owned(),
-        agents: vec![
-            "package.*".to_owned(),
-            "puppet.status".to_owned(),
-            "rpcutil.*".to_owned(),
-        ],
-        opa_policy: policy.to_owned(),
-        permissions: Some(ClientPermissions {
-            fleet_management: true,
-            signed_fleet_management: true,
-            ..ClientPermissions::default()
-        }),
-        ..ClientClaims::default()
-    };
-    claims.standard.purpose = Purpose::Client;
-    "abc7b758f1a9ec9f100a37920764906823bba7314dcbe87a81dea298e0acd944"
-        .clone_into(&mut claims.standard.public_key);
-    "I-abc7b758f1a9ec9f100a37920764906823bba7314dcbe87a81dea298e0acd944"
-        .clone_into(&mut claims.standard.iss);
-    claims.standard.exp = Some(2_426_067_603);
-    claims.standard.iat = Some(1_795_347_603);
-    claims
-}
+#[allow(dead_code, reason = "not every benchmark uses all of it")]
+mod common;
 
 /// The engine as it comes, with the same policy and an input that is ready: what nobody can be faster than.
 fn bare_engine() -> (regorus::Engine, regorus::Value) {
@@ -131,16 +64,8 @@ fn action_policy(agents: usize) -> ActionPolicy {
 
 fn decisions(c: &mut Criterion) {
     let request = request();
-    let now = Timestamp::from_second(1_795_347_603).unwrap();
     let ask = |authorizer: &dyn Authorizer, claims: &ClientClaims| {
-        let question = Question {
-            request: &request,
-            action: request.action(),
-            claims,
-            site: "london",
-            now,
-        };
-        assert!(black_box(authorizer.decide(&question)).is_allowed());
+        common::ask(black_box(authorizer), &request, claims);
     };
     let mut group = c.benchmark_group("decide");
     group

@@ -1,26 +1,65 @@
-//! Where policies run: at once on the thread that asks, or, when they take long or need much stack, on a thread of their own, behind
-//! everything else in priority, that nobody waits for longer than the limit.
+//! Where policies run: at once on the thread that asks, or, when they take long or need much stack, on a thread of their own that nobody
+//! waits for longer than the limit.
 //!
-//! Of such threads few run at a time, and of one policy one. A thread cannot be stopped from outside: one that goes on after its time
-//! is left to itself, and when there are several of those, nothing that needs a thread is run until one has ended.
+//! Of such threads few run at a time, and of one policy one. One that came to no end before has a place of its own from then on, where
+//! it meets its like, behind everything else in priority.
+//!
+//! A thread cannot be stopped from outside, and within one step of the engine it does not stop by itself: to compare a list of two of the
+//! same list, and that of two of that, may take an eternity. A thread that goes on after its time is left to itself, behind everything
+//! else; until it has ended, nothing runs for its policy, and when there are many, only policies that came to an end before.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// Address space for the stack of such a thread; memory is used only as far as the stack grows.
 const STACK: usize = 256 << 20;
 
-/// How far behind the rest of the process such a thread stands.
+/// How far behind the rest of the process a thread stands that nobody is to wait for.
 #[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 19;
 
-/// How many may be running on after their time.
-const MOST_RUNAWAYS: usize = 2;
+/// How many may be running on after their time, before policies that nobody knows yet have to wait.
+const MOST_RUNAWAYS: usize = 8;
+
+/// The share of the time that is kept back for coming to an end, so that work that stops by itself is waited for: one in so many.
+const KEPT_BACK: u32 = 10;
+
+/// When somebody stops waiting. All waits for one answer have the same, so that together they are no longer than the limit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline {
+    at: Instant,
+    limit: Duration,
+    now: fn() -> Instant,
+}
+
+impl Deadline {
+    /// So long from now.
+    pub(super) fn within(limit: Duration) -> Self {
+        Self::by(limit, Instant::now)
+    }
+
+    fn by(limit: Duration, now: fn() -> Instant) -> Self {
+        let at = now() + limit;
+        Self { at, limit, now }
+    }
+
+    /// How long that is from now.
+    fn left(&self) -> Duration {
+        self.at.saturating_duration_since((self.now)())
+    }
+
+    /// How long work may go on that is to have stopped by itself before nobody waits any more.
+    pub(super) fn for_work(&self) -> Duration {
+        self.left().saturating_sub(self.limit / KEPT_BACK)
+    }
+}
 
 /// Why there is no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,11 +104,11 @@ impl Room {
         }
     }
 
-    fn enter(&self, within: Duration) -> Option<Place<'_>> {
+    fn enter(&self, deadline: Deadline) -> Option<Place<'_>> {
         let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut left, _) = self
             .freed
-            .wait_timeout_while(left, within, |left| *left == 0)
+            .wait_timeout_while(left, deadline.left(), |left| *left == 0)
             .unwrap_or_else(PoisonError::into_inner);
         *left = left.checked_sub(1)?;
         Some(Place(self))
@@ -83,9 +122,48 @@ impl Drop for Place<'_> {
     }
 }
 
+/// What is known of a policy from the times that it ran.
+#[derive(Debug)]
+pub(super) struct Turns {
+    /// For one at a time, so that what is slow keeps those waiting who ask for it.
+    room: Room,
+    past: Arc<Past>,
+}
+
+#[derive(Debug, Default)]
+struct Past {
+    /// Whether it ever came to an end.
+    ended: AtomicBool,
+    /// Whether it ever used its time up.
+    endless: AtomicBool,
+    /// Whether it goes on right now, after its time.
+    goes_on: AtomicBool,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            room: Room::of(1),
+            past: Arc::default(),
+        }
+    }
+}
+
+impl Turns {
+    /// It came to an end, here or elsewhere.
+    pub(super) fn ended(&self) {
+        // Mostly it did before, and what is not written need not be shared.
+        if !self.past.ended.load(Ordering::Relaxed) {
+            self.past.ended.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Starts threads for work that may take long.
 pub(super) struct Lane {
     room: Room,
+    /// For what came to no end before.
+    behind: Room,
     /// How many go on after their time.
     runaways: Arc<AtomicUsize>,
     aside: Aside,
@@ -109,66 +187,99 @@ impl Lane {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Self {
             room: Room::of(cores.saturating_sub(1).max(1)),
+            behind: Room::of(1),
             runaways: Arc::default(),
             aside,
         }
     }
 
-    /// Runs a piece of work on a thread with a large stack, for a limited time, once there is a place for it in its own room, too.
+    /// Runs a piece of work on a thread with a large stack, once it is its turn and there is a place. It says itself when its time was up.
     ///
     /// # Errors
-    /// When it takes longer, has no place within the limit, or comes to no result.
+    /// When it is not done by the deadline, has no place until then, or comes to no result.
     pub(super) fn run<T: Send + 'static>(
         &self,
-        own: &Room,
-        limit: Duration,
-        work: impl FnOnce() -> T + Send + 'static,
+        turns: &Turns,
+        deadline: Deadline,
+        work: impl FnOnce() -> Option<T> + Send + 'static,
     ) -> Result<T, Stopped> {
         let (mut work, mut result) = (Some(work), Err(Stopped::Busy));
         (self.aside)(&mut || {
             let Some(work) = work.take() else { return };
-            let own = own.enter(limit);
-            let place = own.as_ref().and_then(|_| self.room.enter(limit));
-            if place.is_some() {
-                result = self.start(limit, work);
+            let Some(_turn) = turns.room.enter(deadline) else {
+                return;
+            };
+            if !self.takes(&turns.past) {
+                return;
+            }
+            let endless = turns.past.endless.load(Ordering::Acquire);
+            let room = if endless { &self.behind } else { &self.room };
+            if let Some(_place) = room.enter(deadline) {
+                result = self.start(&turns.past, deadline, work, endless);
             }
         });
         result
     }
 
+    /// Whether anything may be started for a policy with that past.
+    fn takes(&self, past: &Past) -> bool {
+        !past.goes_on.load(Ordering::Acquire)
+            && (past.ended.load(Ordering::Relaxed)
+                || self.runaways.load(Ordering::Acquire) < MOST_RUNAWAYS)
+    }
+
     fn start<T: Send + 'static>(
         &self,
-        limit: Duration,
-        work: impl FnOnce() -> T + Send + 'static,
+        past: &Arc<Past>,
+        deadline: Deadline,
+        work: impl FnOnce() -> Option<T> + Send + 'static,
+        behind: bool,
     ) -> Result<T, Stopped> {
-        if self.runaways.load(Ordering::Acquire) >= MOST_RUNAWAYS {
-            return Err(Stopped::Busy);
-        }
         let (give, take) = sync_channel(1);
-        let state = Arc::new(AtomicUsize::new(WAITED_FOR));
-        let (its_state, runaways) = (Arc::clone(&state), Arc::clone(&self.runaways));
+        let thread = Arc::new(Mutex::new(Thread::default()));
+        let (itself, its_past) = (Arc::clone(&thread), Arc::clone(past));
+        let runaways = Arc::clone(&self.runaways);
         let started = thread::Builder::new()
             .name("policy".to_owned())
             .stack_size(STACK)
             .spawn(move || {
-                step_back();
+                lock(&itself).id = Some(thread_id());
+                if behind {
+                    step_back(None);
+                }
+                let before = busy();
                 let result = here(work);
+                // It may have been the host that was slow.
+                let hungry = busy().saturating_sub(before) > deadline.limit / 2;
+                match result {
+                    Ok(Some(_)) => its_past.ended.store(true, Ordering::Relaxed),
+                    Ok(None) if hungry => its_past.endless.store(true, Ordering::Release),
+                    _ => {}
+                }
                 // Nobody may be there to take it.
                 drop(give.send(result));
-                if its_state.swap(ENDED, Ordering::AcqRel) == LEFT {
+                let mut itself = lock(&itself);
+                itself.ended = true;
+                if itself.left {
+                    its_past.endless.store(hungry, Ordering::Release);
+                    its_past.goes_on.store(false, Ordering::Release);
                     runaways.fetch_sub(1, Ordering::AcqRel);
                 }
             });
         if started.is_err() {
             return Err(Stopped::Busy);
         }
-        match take.recv_timeout(limit) {
-            Ok(result) => result,
+        match take.recv_timeout(deadline.left()) {
+            Ok(result) => result?.ok_or(Stopped::TimeIsUp),
             Err(RecvTimeoutError::Disconnected) => Err(Stopped::Broken),
             Err(RecvTimeoutError::Timeout) => {
-                self.runaways.fetch_add(1, Ordering::AcqRel);
-                if state.swap(LEFT, Ordering::AcqRel) == ENDED {
-                    self.runaways.fetch_sub(1, Ordering::AcqRel);
+                let mut thread = lock(&thread);
+                if !thread.ended {
+                    thread.left = true;
+                    past.endless.store(true, Ordering::Release);
+                    past.goes_on.store(true, Ordering::Release);
+                    self.runaways.fetch_add(1, Ordering::AcqRel);
+                    step_back(thread.id);
                 }
                 Err(Stopped::TimeIsUp)
             }
@@ -176,27 +287,56 @@ impl Lane {
     }
 }
 
-/// Puts the calling thread behind the others of the process. On Linux, `nice` values belong to threads. Where it may not,
+/// What is known of a thread.
+#[derive(Default)]
+struct Thread {
+    id: Option<ThreadId>,
+    /// It came to an end.
+    ended: bool,
+    /// It was left to itself.
+    left: bool,
+}
+
+/// Nothing that is guarded here can be left half done.
+fn lock(thread: &Mutex<Thread>) -> MutexGuard<'_, Thread> {
+    thread.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long the processor has worked for this thread.
+fn busy() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+#[cfg(target_os = "linux")]
+type ThreadId = rustix::thread::Pid;
+
+#[cfg(target_os = "linux")]
+fn thread_id() -> ThreadId {
+    rustix::thread::gettid()
+}
+
+/// Puts a thread, or the calling one, behind the others of the process. On Linux, `nice` values belong to threads. Where it may not,
 /// it runs beside the others.
 #[cfg(target_os = "linux")]
-fn step_back() {
-    use rustix::process::{getpriority_process, setpriority_process};
-    let behind = getpriority_process(None).map_or(NICENESS, |nice| (nice + NICENESS).min(19));
-    let _beside_the_others = setpriority_process(None, behind);
+fn step_back(thread: Option<ThreadId>) {
+    let _beside_the_others = rustix::process::setpriority_process(thread, NICENESS);
 }
+
+#[cfg(not(target_os = "linux"))]
+type ThreadId = ();
+
+#[cfg(not(target_os = "linux"))]
+fn thread_id() {}
 
 /// Elsewhere `nice` values belong to the process.
 #[cfg(not(target_os = "linux"))]
-fn step_back() {}
-
-/// What is known of a thread: somebody waits for it, it ended, or it was left to itself.
-const WAITED_FOR: usize = 0;
-const ENDED: usize = 1;
-const LEFT: usize = 2;
+fn step_back(_: Option<ThreadId>) {}
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
+    use std::cell::Cell;
+    use std::sync::mpsc::{Sender, channel};
 
     use super::*;
 
@@ -207,32 +347,73 @@ mod tests {
         limit: Duration,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Stopped> {
-        lane.run(&Room::of(1), limit, work)
+        let work = move || Some(work());
+        lane.run(&Turns::default(), Deadline::within(limit), work)
+    }
+
+    fn long() -> Deadline {
+        Deadline::within(LONG)
     }
 
     #[test]
     fn a_full_room_is_left_as_it_was() {
-        let room = Room::of(1);
-        let place = room.enter(LONG).unwrap();
-        assert!(room.enter(Duration::ZERO).is_none());
-        assert_eq!(
-            Lane::default().run(&room, Duration::ZERO, || 1),
-            Err(Stopped::Busy)
-        );
+        let turns = Turns::default();
+        let place = turns.room.enter(long()).unwrap();
+        let none = Deadline::within(Duration::ZERO);
+        assert!(turns.room.enter(none).is_none());
+        let lane = Lane::default();
+        assert_eq!(lane.run(&turns, none, || Some(1)), Err(Stopped::Busy));
         drop(place);
-        assert_eq!(Lane::default().run(&room, LONG, || 1), Ok(1));
-        assert!(room.enter(Duration::ZERO).is_some());
+        assert_eq!(lane.run(&turns, long(), || Some(1)), Ok(1));
+        assert!(turns.room.enter(none).is_some());
     }
 
     #[test]
     fn whoever_waits_for_a_place_gets_the_one_that_is_freed() {
         let room = Room::of(1);
-        let place = room.enter(LONG).unwrap();
+        let place = room.enter(long()).unwrap();
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| room.enter(LONG).is_some());
+            let waiting = scope.spawn(|| room.enter(long()).is_some());
             drop(place);
             assert!(waiting.join().unwrap());
         });
+    }
+
+    /// A clock that goes on by 40 s whenever somebody looks: the second of two waits of a minute has 20 s left, and the third none.
+    #[test]
+    fn what_is_waited_for_one_thing_is_not_waited_for_the_next() {
+        thread_local! {
+            static NOW: Cell<Instant> = Cell::new(Instant::now());
+        }
+        fn later() -> Instant {
+            NOW.set(NOW.get() + Duration::from_secs(40));
+            NOW.get()
+        }
+        let deadline = Deadline::by(LONG, later);
+        assert_eq!(deadline.left(), Duration::from_secs(20));
+        assert_eq!(deadline.left(), Duration::ZERO);
+        // A turn and a place are there at once. For the work itself nothing is left, however long it goes on.
+        let (end, until) = channel::<()>();
+        let deadline = Deadline::by(LONG, later);
+        let work = move || until.recv().ok();
+        let outcome = Lane::default().run(&Turns::default(), deadline, work);
+        assert_eq!(outcome, Err(Stopped::TimeIsUp));
+        drop(end);
+        // Nor is there for a place, after the turn.
+        let lane = Lane::default();
+        let none = Deadline::within(Duration::ZERO);
+        let all = std::iter::from_fn(|| lane.room.enter(none).map(std::mem::forget));
+        assert!(all.count() > 0);
+        let deadline = Deadline::by(LONG, later);
+        let outcome = lane.run(&Turns::default(), deadline, || Some(1));
+        assert_eq!(outcome, Err(Stopped::Busy));
+    }
+
+    #[test]
+    fn work_stops_by_itself_before_it_is_left() {
+        let deadline = Deadline::within(LONG);
+        assert!(deadline.for_work() <= LONG - LONG / KEPT_BACK);
+        assert!(deadline.for_work() < deadline.left());
     }
 
     #[test]
@@ -273,24 +454,70 @@ mod tests {
         assert_eq!(run(&Lane::default(), LONG, || deep(200_000)), Ok(200_000));
     }
 
+    /// Work that goes on after its time until what comes back is dropped.
+    fn runaway(lane: &Lane, turns: &Turns) -> Sender<()> {
+        let (end, until) = channel::<()>();
+        let work = move || until.recv().ok();
+        let soon = Deadline::within(Duration::from_millis(1));
+        assert_eq!(lane.run(turns, soon, work), Err(Stopped::TimeIsUp));
+        end
+    }
+
     #[test]
-    fn those_that_go_on_are_left_and_few_at_a_time() {
+    fn what_goes_on_after_its_time_keeps_its_like_waiting_and_nobody_else() {
         let lane = Lane::default();
-        let held: Vec<_> = (0..MOST_RUNAWAYS)
-            .map(|_| {
-                let (end, until) = channel::<()>();
-                let outcome = run(&lane, Duration::from_millis(1), move || {
-                    until.recv().is_ok()
-                });
-                assert_eq!(outcome, Err(Stopped::TimeIsUp));
-                end
-            })
+        let known = Turns::default();
+        assert_eq!(lane.run(&known, long(), || Some(1)), Ok(1));
+        let also_known = Turns::default();
+        also_known.ended();
+        let endless: Vec<_> = std::iter::repeat_with(Turns::default)
+            .take(MOST_RUNAWAYS)
             .collect();
-        assert_eq!(run(&lane, LONG, || 1), Err(Stopped::Busy));
-        drop(held);
-        // They end now; as soon as they have, there is room again.
-        while run(&lane, LONG, || 1) == Err(Stopped::Busy) {
-            thread::yield_now();
+        let mut held = Vec::new();
+        for turns in &endless {
+            // There is room for whoever comes first.
+            assert_eq!(run(&lane, LONG, || 1), Ok(1));
+            held.push(runaway(&lane, turns));
+            assert_eq!(lane.run(turns, long(), || Some(1)), Err(Stopped::Busy));
         }
+        assert_eq!(run(&lane, LONG, || 1), Err(Stopped::Busy));
+        assert_eq!(lane.run(&known, long(), || Some(1)), Ok(1));
+        assert_eq!(lane.run(&also_known, long(), || Some(1)), Ok(1));
+        drop(held);
+        // They end now; as soon as they have, there is room again for anybody, and for themselves.
+        for turns in endless.iter().chain([&Turns::default()]) {
+            while lane.run(turns, long(), || Some(1)) == Err(Stopped::Busy) {
+                thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn what_came_to_no_end_meets_its_like_from_then_on() {
+        let (lane, endless) = (Lane::default(), Turns::default());
+        // It works for as long as it may, and then stops by itself.
+        let limit = Duration::from_millis(1);
+        let spin = move || {
+            let start = busy();
+            while busy() - start <= limit {}
+            None::<()>
+        };
+        let patient = Deadline { limit, ..long() };
+        assert_eq!(lane.run(&endless, patient, spin), Err(Stopped::TimeIsUp));
+        // However long others of its kind keep the place, there is one for everybody else.
+        let none = Deadline::within(Duration::ZERO);
+        let place = lane.behind.enter(none).unwrap();
+        assert_eq!(lane.run(&endless, none, || Some(1)), Err(Stopped::Busy));
+        assert_eq!(run(&lane, LONG, || 1), Ok(1));
+        drop(place);
+        assert_eq!(lane.run(&endless, long(), || Some(1)), Ok(1));
+    }
+
+    #[test]
+    fn what_the_host_kept_waiting_is_not_endless() {
+        let (lane, turns) = (Lane::default(), Turns::default());
+        let outcome = lane.run(&turns, long(), || None::<()>);
+        assert_eq!(outcome, Err(Stopped::TimeIsUp));
+        assert!(!turns.past.endless.load(Ordering::Acquire));
     }
 }

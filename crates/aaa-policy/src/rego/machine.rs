@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use aaa_core::filter::Filter;
 use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{Engine, Value};
-use rustix::time::{ClockId, clock_gettime};
 
 use super::builtins::{self, Builtin};
 use super::defined::demanded;
@@ -18,7 +17,7 @@ use super::filters::{self, Kind, Missing};
 use super::guard::Refusal;
 use super::input::{document, weight};
 use super::inspect::{Inspection, inspect, names};
-use super::lane::{Lane, Room, Stopped, here};
+use super::lane::{Deadline, Lane, Stopped, Turns, here};
 use super::shape::Shape;
 use super::source;
 use super::visible::Visible;
@@ -36,12 +35,6 @@ const AT_MOST_HERE: Duration = Duration::from_millis(1);
 
 /// How often in a row it may take longer, before a policy is evaluated apart from the start.
 const PATIENT: u8 = 3;
-
-/// How often an evaluation is tried when other work on the host leaves it no time.
-const ATTEMPTS: u32 = 4;
-
-/// How many times the limit a thread may take that evaluates apart, before it is left to itself.
-const PATIENCE: u32 = ATTEMPTS + 1;
 
 /// The most that the results of functions may amount to in one evaluation, in units of [`weight`].
 const MOST_MADE: usize = 1 << 22;
@@ -69,7 +62,7 @@ pub(super) struct Policy {
     /// How often in a row it took longer than the thread that asks can spare.
     slow: AtomicU8,
     /// For one evaluation apart at a time, so that a slow policy keeps its own bearers waiting and nobody else.
-    room: Room,
+    turns: Turns,
 }
 
 /// What of a request a policy needs.
@@ -162,7 +155,7 @@ impl Policy {
             rule,
             idle: Mutex::default(),
             slow: AtomicU8::new(0),
-            room: Room::of(1),
+            turns: Turns::default(),
         })
     }
 
@@ -184,9 +177,10 @@ impl Policy {
         self.inspection.unused
     }
 
-    /// Evaluates `allow`.
+    /// Evaluates `allow`. The limit begins now, and whatever is waited for counts.
     pub(super) fn evaluate(&self, given: Given, lane: &Lane) -> Verdict {
         let limit = given.limit;
+        let deadline = Deadline::within(limit);
         let here = self.slow.load(Ordering::Relaxed) < PATIENT && self.runs_at_once(&given.input);
         let outcome = if here {
             self.evaluate_here(&given)
@@ -195,7 +189,7 @@ impl Policy {
         };
         let outcome = outcome.and_then(|verdict| match verdict {
             Some(verdict) => Ok(verdict),
-            None => self.evaluate_apart(given, lane),
+            None => self.evaluate_apart(given, deadline, lane),
         });
         outcome.unwrap_or_else(|stopped| {
             Verdict::Trouble(match stopped {
@@ -213,9 +207,10 @@ impl Policy {
     pub(super) fn lines(&self, name: &str, text: &str, given: Given, lane: &Lane) -> Vec<Line> {
         let mut machine = self.machine();
         machine.engine.set_enable_coverage(true);
-        let report = lane.run(&self.room, given.limit * PATIENCE, move || {
+        let deadline = Deadline::within(given.limit * 2);
+        let report = lane.run(&Turns::default(), deadline, move || {
             machine.attempt(&given, given.limit);
-            machine.engine.get_coverage_report()
+            Some(machine.engine.get_coverage_report())
         });
         let Ok(Ok(report)) = report else {
             return Vec::new();
@@ -250,6 +245,7 @@ impl Policy {
             return Ok(None);
         }
         self.slow.store(0, Ordering::Relaxed);
+        self.turns.ended();
         let mut idle = lock(&self.idle);
         if idle.len() < MOST_IDLE {
             idle.push(machine);
@@ -257,12 +253,17 @@ impl Policy {
         Ok(verdict)
     }
 
-    /// The engines are dropped over there, too: what they hold may nest as deep as the stack allows.
-    fn evaluate_apart(&self, given: Given, lane: &Lane) -> Result<Verdict, Stopped> {
-        let machines: Vec<Machine> = (0..ATTEMPTS).map(|_| self.machine()).collect();
+    /// The engine is dropped over there, too: what it holds may nest as deep as the stack allows.
+    fn evaluate_apart(
+        &self,
+        given: Given,
+        deadline: Deadline,
+        lane: &Lane,
+    ) -> Result<Verdict, Stopped> {
+        let mut machine = self.machine();
         let started = Instant::now();
-        let verdict = lane.run(&self.room, given.limit * PATIENCE, move || {
-            Machine::evaluate(machines, &given)
+        let verdict = lane.run(&self.turns, deadline, move || {
+            machine.attempt(&given, deadline.for_work())
         });
         // It may have been the host that was slow.
         if started.elapsed() < AT_MOST_HERE {
@@ -362,26 +363,6 @@ impl Machine {
         debug_assert!(added.is_ok());
     }
 
-    /// Evaluates `allow`. The engine goes by the clock on the wall, which also goes on while other work on the host keeps
-    /// the thread waiting. So a policy whose time ran out is evaluated once more, and the processor's own time tells
-    /// whether that was its doing; asking for it each time would cost more than many a policy. Each attempt has an engine of its own.
-    fn evaluate(machines: Vec<Self>, given: &Given) -> Verdict {
-        let left = given.limit.saturating_sub(AT_MOST_HERE);
-        let first = left * 2 / 5;
-        let more = left.saturating_sub(first);
-        for (attempt, mut machine) in machines.into_iter().enumerate() {
-            let started = busy();
-            let limit = if attempt == 0 { first } else { more };
-            if let Some(verdict) = machine.attempt(given, limit) {
-                return verdict;
-            }
-            if attempt > 0 && busy().saturating_sub(started) > more / 2 {
-                break;
-            }
-        }
-        Verdict::Trouble(too_long(given.limit))
-    }
-
     /// One evaluation; `None` when its time ran out.
     fn attempt(&mut self, given: &Given, limit: Duration) -> Option<Verdict> {
         *lock(&self.state) = State {
@@ -413,12 +394,6 @@ impl Machine {
             }
         })
     }
-}
-
-/// How long the processor has worked for this thread.
-fn busy() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
 }
 
 fn not_a_flag(value: &Value) -> String {

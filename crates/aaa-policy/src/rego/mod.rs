@@ -34,7 +34,7 @@ pub use error::PolicyError;
 
 pub(crate) use filters::parse_fact;
 pub use lane::Aside;
-use lane::{Lane, Room, Stopped};
+use lane::{Deadline, Lane, Stopped, Turns};
 use machine::{Given, Policy, Verdict};
 
 /// How long compiling may take.
@@ -224,8 +224,8 @@ fn compile_with(
     lane: &Lane,
 ) -> Result<Compiled, Stopped> {
     let (name, text) = (name.to_owned(), text.to_owned());
-    lane.run(&Room::of(1), COMPILING, move || {
-        Policy::compile(&name, &text, data, longest)
+    lane.run(&Turns::default(), Deadline::within(COMPILING), move || {
+        Some(Policy::compile(&name, &text, data, longest))
     })
 }
 
