@@ -121,7 +121,9 @@ fn a_denial_says_which_filter_is_missing() {
     assert_eq!(
         ping(&text),
         denied(
-            Some("needs a fact filter such as country=mt, or a class filter such as apache"),
+            Some(
+                "needs a fact filter such as country=mt (opa_policy:4), or a class filter such as apache (opa_policy:5)"
+            ),
             "opa_policy allow"
         )
     );

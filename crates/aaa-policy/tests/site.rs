@@ -68,7 +68,7 @@ fn all_must_allow_and_the_file_that_does_not_is_named() {
     );
     assert_eq!(
         ping(&hinting.unwrap()).explanation(),
-        Some("needs a fact filter such as country=mt (a.rego)")
+        Some("needs a fact filter such as country=mt (a.rego:4)")
     );
     let undefined = build(&[("a.rego", "allow if input.agent == \"x\"")], &[]).unwrap();
     assert!(
@@ -132,15 +132,15 @@ fn what_is_wrong_is_said_of_each_file() {
     ];
     let said = problems(&broken, &data);
     for says in [
-        "a.rego: line ",
-        "b.rego: line 3: there is no function `nothing` for policies",
-        "c.rego: line 3: the import `limits` is never used",
-        "c.rego: line 4: the variable `x` is never used",
+        "a.rego:4:1: ",
+        "b.rego:3:10: there is no function `nothing` for policies\n  allow if nothing(1)\n           ^",
+        "c.rego:3:13: the import `limits` is never used",
+        "c.rego:4:12: the variable `x` is never used",
         "twice.yaml:2:1: the key \"a\" stands twice",
         "anchor.yaml:1:4: anchors and aliases are not taken",
-        "norway.yaml:3:1: `no` is read in two ways",
+        "norway.yaml:3:3: `no` is read in two ways",
         "octal.yaml:1:1: `0644` is read in two ways",
-        "twice.json: is no JSON that can be taken: a member is there twice at line 1",
+        "twice.json:1:22: is no JSON that can be taken: a member is there twice",
         "list.json: must hold an object",
         "io.yaml: `io` is where the policies themselves are",
         "g.yaml: `f` is in f.yaml already",

@@ -6,7 +6,7 @@
 use regorus::Value;
 use regorus::unstable::{BUILTINS, BuiltinFcn, Expr, Ref, Source, Span};
 
-use super::error::PolicyError;
+use super::error::{Place, PolicyError};
 use super::filters::{FUNCTIONS, Kind};
 use super::guard::{Refusal, admit};
 use super::input::value;
@@ -142,9 +142,9 @@ pub(super) fn exists(name: &str) -> bool {
 
 /// Refuses functions that are not there.
 pub(super) fn check<'a>(
-    functions: impl IntoIterator<Item = (&'a String, &'a u32)>,
+    functions: impl IntoIterator<Item = (&'a String, &'a Place)>,
 ) -> Result<(), PolicyError> {
-    for (name, line) in functions {
+    for (name, place) in functions {
         if !exists(name) {
             let missing = format!("there is no function `{name}` for policies");
             let problem = if OPAS_ONLY.contains(&name.as_str()) {
@@ -152,7 +152,7 @@ pub(super) fn check<'a>(
             } else {
                 missing
             };
-            return Err(PolicyError::at(*line, problem));
+            return Err(PolicyError::at(*place, problem));
         }
     }
     Ok(())
@@ -347,12 +347,13 @@ mod tests {
         ] {
             assert!(exists(name), "{name}");
         }
-        let error = check([(&"http.send".to_owned(), &7)]).unwrap_err();
+        let place = Place { line: 7, column: 1 };
+        let error = check([(&"http.send".to_owned(), &place)]).unwrap_err();
         assert_eq!(
             error.to_string(),
             "line 7: there is no function `http.send` for policies: OPA has it, this service does not"
         );
-        let error = check([(&"htpp.send".to_owned(), &7)]).unwrap_err();
+        let error = check([(&"htpp.send".to_owned(), &place)]).unwrap_err();
         assert_eq!(
             error.to_string(),
             "line 7: there is no function `htpp.send` for policies"

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use regorus::unstable::{AssignOp, BoolOp, Expr, Literal, LiteralStmt, Module, Query, Rule, Span};
 
-use super::error::PolicyError;
+use super::error::{Place, PolicyError};
 use super::variables::{alias, comprehension, expressions, parts, values};
 use super::walk::Names;
 
@@ -107,7 +107,6 @@ impl<'a> Writer<'a> {
         if wanted.is_empty() {
             return Ok(());
         }
-        let line = statement.span.line;
         let with: Vec<&str> = statement
             .with_mods
             .iter()
@@ -119,7 +118,7 @@ impl<'a> Writer<'a> {
             let demand = format!("_ = ({}) {with}; ", self.whole(operand.span()));
             addition.push_str(&one_line(&demand).ok_or_else(|| {
                 PolicyError::at(
-                    line,
+                    Place::of(&statement.span),
                     "what stands behind `not` is too long; give its parts names first",
                 )
             })?);

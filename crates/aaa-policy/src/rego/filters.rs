@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use aaa_core::filter::{FactFilter, Filter};
 use regorus::Value;
+use regorus::unstable::{Expr, Ref};
 
 use crate::guards::narrows;
 
@@ -63,15 +64,34 @@ pub(super) fn ask(
     Ok((!there).then(|| Missing(kind, short(wanted))))
 }
 
-/// What to add to a request, for a caller whose policy asked in vain.
-pub(super) fn hint(missing: &BTreeSet<Missing>) -> Option<String> {
+/// What a function asks for that is called with these arguments, if that stands there.
+pub(super) fn asked(kind: Kind, arguments: &[Ref<Expr>]) -> Option<Missing> {
+    match (kind, arguments.first().map(AsRef::as_ref)) {
+        (Kind::Any, _) => Some(Missing(kind, String::new())),
+        (_, Some(Expr::String { value, .. } | Expr::RawString { value, .. })) => {
+            let wanted = value.as_string().ok()?;
+            Some(Missing(kind, short(wanted)))
+        }
+        _ => None,
+    }
+}
+
+/// What to add to a request, for a caller whose policy asked in vain, and where each is asked.
+pub(super) fn hint(
+    missing: &BTreeSet<Missing>,
+    place: impl Fn(&Missing) -> String,
+) -> Option<String> {
     let wants: Vec<String> = missing
         .iter()
-        .map(|Missing(kind, wanted)| match kind {
-            Kind::Any => "a filter".to_owned(),
-            Kind::Fact => format!("a fact filter such as {wanted}"),
-            Kind::Class => format!("a class filter such as {wanted}"),
-            Kind::Identity => format!("an identity filter such as {wanted}"),
+        .map(|asked| {
+            let Missing(kind, wanted) = asked;
+            let what = match kind {
+                Kind::Any => "a filter".to_owned(),
+                Kind::Fact => format!("a fact filter such as {wanted}"),
+                Kind::Class => format!("a class filter such as {wanted}"),
+                Kind::Identity => format!("an identity filter such as {wanted}"),
+            };
+            format!("{what} ({})", place(asked))
         })
         .collect();
     (!wants.is_empty()).then(|| format!("needs {}", wants.join(", or ")))
@@ -226,13 +246,15 @@ mod tests {
             missing(Kind::Identity, "some.node"),
             missing(Kind::Fact, "country=mt"),
         ]);
+        let place = |Missing(_, wanted): &Missing| format!("line of {wanted}");
         assert_eq!(
-            hint(&all).unwrap(),
-            "needs a fact filter such as country=mt, or an identity filter such as some.node"
+            hint(&all, place).unwrap(),
+            "needs a fact filter such as country=mt (line of country=mt), or an identity filter such as some.node (line of some.node)"
         );
         let any = ask(Kind::Any, &[], &Filter::default()).unwrap().unwrap();
-        assert_eq!(hint(&BTreeSet::from([any])).unwrap(), "needs a filter");
-        assert_eq!(hint(&BTreeSet::new()), None);
+        let any = hint(&BTreeSet::from([any]), |_| "here".to_owned());
+        assert_eq!(any.unwrap(), "needs a filter (here)");
+        assert_eq!(hint(&BTreeSet::new(), place), None);
     }
 
     proptest! {

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use regorus::unstable::{Expr, Module, Rule, RuleHead};
 
 use super::builtins;
-use super::error::PolicyError;
+use super::error::{Place, PolicyError};
+use super::filters::Missing;
 use super::shape::{Node, Shape};
 use super::variables;
 use super::visible::Visible;
@@ -24,8 +25,10 @@ const DEEPEST: u32 = 128;
 /// What was seen.
 #[derive(Debug)]
 pub(super) struct Inspection {
-    /// The functions called that are not the policy's own, with the first line of each.
-    pub(super) functions: BTreeMap<String, u32>,
+    /// The functions called that are not the policy's own, with the first place of each.
+    pub(super) functions: BTreeMap<String, Place>,
+    /// The filters that it asks for, with the first line of each.
+    pub(super) filters: BTreeMap<Missing, u32>,
     /// Where `allow` is, if it is in one place only besides its default.
     pub(super) allow_line: Option<u32>,
     /// What is declared or imported and never used.
@@ -47,7 +50,7 @@ pub(super) fn inspect(module: &Module) -> Result<Inspection, PolicyError> {
     let package = dotted(&module.package.refr).unwrap_or_default();
     if package != PACKAGE {
         return Err(PolicyError::at(
-            module.package.span.line,
+            Place::of(&module.package.span),
             format!("the package is {package}, and must be {PACKAGE}"),
         ));
     }
@@ -58,6 +61,7 @@ pub(super) fn inspect(module: &Module) -> Result<Inspection, PolicyError> {
         )));
     }
     let mut functions = BTreeMap::new();
+    let mut filters = BTreeMap::new();
     let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
     for rule in &module.policy {
         let mut walker = Walker::new(&names);
@@ -65,15 +69,18 @@ pub(super) fn inspect(module: &Module) -> Result<Inspection, PolicyError> {
         node.depth = walker.deepest;
         if walker.deepest > DEEPEST {
             return Err(PolicyError::at(
-                rule.span().line,
+                Place::of(rule.span()),
                 format!("an expression nests more than {DEEPEST} levels deep"),
             ));
         }
         if let Some(problem) = walker.problem {
             return Err(problem);
         }
-        for (function, line) in walker.functions {
-            functions.entry(function).or_insert(line);
+        for (function, place) in walker.functions {
+            functions.entry(function).or_insert(place);
+        }
+        for (asked, line) in walker.filters {
+            filters.entry(asked).or_insert(line);
         }
         nodes.entry(name).or_default().merge(node);
     }
@@ -85,6 +92,7 @@ pub(super) fn inspect(module: &Module) -> Result<Inspection, PolicyError> {
             .any(|name| builtins::filter_function(name).is_some()),
         unused: variables::unused(module),
         functions,
+        filters,
         allow_line: allow_line(module),
         shape: Shape::of(&nodes, ALLOW)?,
     })
@@ -102,7 +110,7 @@ pub(super) fn names(module: &Module) -> Result<Names, PolicyError> {
                 let name = dotted(refr).unwrap_or_default();
                 let problem = format!("a second default for `{name}`");
                 if !defaults.insert(name) {
-                    return Err(PolicyError::at(span.line, problem));
+                    return Err(PolicyError::at(Place::of(span), problem));
                 }
             }
             Rule::Spec {
@@ -117,7 +125,10 @@ pub(super) fn names(module: &Module) -> Result<Names, PolicyError> {
                 head: RuleHead::Compr { assign: None, .. },
                 bodies,
             } if bodies.is_empty() => {
-                return Err(PolicyError::at(span.line, "a rule needs a value or a body"));
+                return Err(PolicyError::at(
+                    Place::of(span),
+                    "a rule needs a value or a body",
+                ));
             }
             Rule::Spec { .. } => {}
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use aaa_core::decision::Decision;
 use aaa_core::filter::Filter;
 use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{Engine, Value};
@@ -57,6 +58,8 @@ pub(super) struct Policy {
     data: Option<usize>,
     /// What decisions name as their rule.
     pub(super) rule: String,
+    /// What decisions call it.
+    name: String,
     /// Engines that nobody uses right now.
     idle: Mutex<Vec<Machine>>,
     /// How often in a row it took longer than the thread that asks can spare.
@@ -143,7 +146,8 @@ impl Policy {
         let weighed = weight(&data, 1 << AT_ONCE.bits);
         let names = names(&parsed.module)?;
         let demanded = demanded(text, &parsed.module, &names)?;
-        let template = prepare(&demanded, data, parsed.v0)?;
+        let template =
+            prepare(&demanded, data, parsed.v0).map_err(|error| error.of_text(text, &demanded))?;
         let rule = match inspection.allow_line {
             Some(line) => format!("{name} allow (line {line})"),
             None => format!("{name} allow"),
@@ -153,6 +157,7 @@ impl Policy {
             template,
             inspection,
             rule,
+            name: name.to_owned(),
             idle: Mutex::default(),
             slow: AtomicU8::new(0),
             turns: Turns::default(),
@@ -164,6 +169,17 @@ impl Policy {
         Needs {
             visible: self.inspection.visible,
             filter: self.inspection.asks_filter,
+        }
+    }
+
+    /// What it says to a request that it does not allow.
+    pub(super) fn refusal(&self, missing: &BTreeSet<Missing>) -> Decision {
+        Decision::Deny {
+            rule: self.rule.clone().into(),
+            hint: filters::hint(missing, |asked| match self.inspection.filters.get(asked) {
+                Some(line) => format!("{}:{line}", self.name),
+                None => self.name.clone(),
+            }),
         }
     }
 

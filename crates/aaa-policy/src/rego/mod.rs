@@ -12,6 +12,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use regorus::Value;
 
+use crate::problem::{self, Problem};
 use crate::{Authorizer, Line, Look, Question};
 
 mod builtins;
@@ -181,10 +182,7 @@ impl Opa {
             &self.lane,
         ) {
             Verdict::Allow => Decision::allow(policy.rule.clone()),
-            Verdict::Deny(missing) => Decision::Deny {
-                rule: policy.rule.clone().into(),
-                hint: filters::hint(&missing),
-            },
+            Verdict::Deny(missing) => policy.refusal(&missing),
             Verdict::Trouble(trouble) => {
                 Decision::failed(format!("the policy cannot be applied: {trouble}"))
             }
@@ -208,6 +206,29 @@ pub fn check(policy: &str) -> Result<Vec<PolicyError>, PolicyError> {
         Ok(compiled) => compiled.map(Policy::into_unused),
         Err(stopped) => Err(not_compiled(stopped)),
     }
+}
+
+/// Something about a file of Rego.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What kind it is of: `unusable` or `unused`.
+    pub kind: &'static str,
+    /// What is the matter, and where.
+    pub problem: Problem,
+}
+
+/// Looks through a file of Rego: for what keeps it from deciding anything, or else for variables and imports that are never used.
+///
+/// # Errors
+/// When it is no text.
+pub fn lint(file: &str, bytes: &[u8]) -> Result<Vec<Finding>, Problem> {
+    let text = problem::text(file, bytes)?;
+    let (kind, found) = match check(text) {
+        Ok(unused) => ("unused", unused),
+        Err(error) => ("unusable", vec![error]),
+    };
+    let found = found.iter().map(|error| error.in_file(file, text));
+    Ok(found.map(|problem| Finding { kind, problem }).collect())
 }
 
 /// A policy in a token, which has no data.

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::PolicyError;
+use super::error::{Place, PolicyError};
 
 /// What a loop may multiply by, as a power of two: more turns than there are in the time of an evaluation.
 pub(super) const LOOP: u32 = 17;
@@ -23,7 +23,7 @@ const ENDLESS: u32 = u32::MAX / 4;
 #[derive(Debug, Default)]
 pub(super) struct Node {
     /// Where it stands first.
-    pub(super) line: u32,
+    pub(super) place: Option<Place>,
     /// How deep its expressions nest.
     pub(super) depth: u32,
     /// Each way to get its value.
@@ -32,9 +32,7 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn merge(&mut self, other: Self) {
-        if self.line == 0 {
-            self.line = other.line;
-        }
+        self.place = self.place.or(other.place);
         self.depth = self.depth.max(other.depth);
         self.bodies.extend(other.bodies);
     }
@@ -98,8 +96,11 @@ fn no_circles(nodes: &BTreeMap<String, Node>) -> Result<(), PolicyError> {
             match done.get(next) {
                 Some(true) => {}
                 Some(false) => {
-                    let line = nodes.get(next).map_or(0, |node| node.line);
-                    return Err(PolicyError::at(line, format!("`{next}` depends on itself")));
+                    let place = nodes.get(next).and_then(|node| node.place);
+                    return Err(PolicyError::at(
+                        place,
+                        format!("`{next}` depends on itself"),
+                    ));
                 }
                 None => {
                     done.insert(next, false);

@@ -7,7 +7,6 @@ use std::fmt;
 use std::path::Path;
 
 use aaa_core::decision::Decision;
-use aaa_core::json::Strict;
 use regorus::Value;
 use regorus::value::Object;
 
@@ -15,8 +14,9 @@ use super::error::PolicyError;
 use super::input;
 use super::lane::{Aside, Lane};
 use super::machine::{Given, Needs, Policy, Verdict};
-use super::{Limits, compile_with, filters, not_compiled};
+use super::{Limits, compile_with, not_compiled};
 use crate::actionpolicy::data_file;
+use crate::problem;
 use crate::{Authorizer, Line, Look, Question};
 
 /// The most that the data documents may have together, in bytes.
@@ -62,16 +62,15 @@ impl Sources {
     /// Adds a data document, an object whose members are added to `data`: JSON if its name ends so, else YAML.
     pub fn data(&mut self, file: &str, bytes: &[u8]) {
         self.bytes = self.bytes.saturating_add(bytes.len());
-        let json = Path::new(file).extension().is_some_and(|end| end == "json");
-        let read = if json {
-            read_json(bytes).map_err(|problem| format!("{file}: {problem}"))
+        let read = if problem::is_json(file) {
+            problem::json(file, bytes)
         } else {
-            data_file(file, bytes).map_err(|problem| problem.to_string())
+            data_file(file, bytes)
         };
         let members = match read {
             Ok(serde_json::Value::Object(members)) => members,
             Ok(_) => return self.problem(true, format!("{file}: must hold an object")),
-            Err(problem) => return self.problem(true, problem),
+            Err(problem) => return self.problem(true, problem.to_string()),
         };
         let mut taken = Vec::with_capacity(members.len());
         for (name, value) in &members {
@@ -130,11 +129,11 @@ impl Sources {
             match compile(&file, &text, &data, limits, &lane) {
                 Ok(policy) => {
                     for unused in policy.policy.unused() {
-                        self.problem(false, format!("{file}: {unused}"));
+                        self.problem(false, unused.in_file(&file, &text).to_string());
                     }
                     policies.push(policy);
                 }
-                Err(error) => self.problem(false, format!("{file}: {error}")),
+                Err(error) => self.problem(false, error.in_file(&file, &text).to_string()),
             }
         }
         if !self.problems.is_empty() {
@@ -153,11 +152,6 @@ impl Sources {
             lane,
         })
     }
-}
-
-fn read_json(bytes: &[u8]) -> Result<serde_json::Value, String> {
-    let read = serde_json::from_slice(bytes).map(|Strict(value)| value);
-    read.map_err(|error| format!("is no JSON that can be taken: {error}"))
 }
 
 fn compile(
@@ -224,12 +218,7 @@ impl Authorizer for SitePolicies {
             });
             match verdict {
                 Verdict::Allow => {}
-                Verdict::Deny(missing) => {
-                    return Decision::Deny {
-                        rule: policy.rule.clone().into(),
-                        hint: filters::hint(&missing).map(|hint| format!("{hint} ({name})")),
-                    };
-                }
+                Verdict::Deny(missing) => return policy.refusal(&missing),
                 Verdict::Trouble(trouble) => {
                     return Decision::failed(format!("{name} cannot be applied: {trouble}"));
                 }

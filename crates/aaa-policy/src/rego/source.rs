@@ -6,9 +6,9 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
-use regorus::unstable::{Lexer, Module, Parser, Source, TokenKind};
+use regorus::unstable::{Lexer, Module, Parser, Source, Span, TokenKind};
 
-use super::error::PolicyError;
+use super::error::{Place, PolicyError};
 
 /// The name under which the engine knows the text.
 pub(super) const NAME: &str = "opa_policy";
@@ -125,7 +125,7 @@ fn scan(source: &Source) -> Result<Vec<&'static str>, PolicyError> {
         }
         match token.0 {
             TokenKind::Eof => return Ok(words),
-            TokenKind::Symbol => nesting.see(text, token.1.line)?,
+            TokenKind::Symbol => nesting.see(text, &token.1)?,
             TokenKind::Ident if !after_dot => {
                 pending = KEYWORDS.iter().copied().find(|word| *word == text);
             }
@@ -142,7 +142,7 @@ struct Nesting {
 }
 
 impl Nesting {
-    fn see(&mut self, symbol: &str, line: u32) -> Result<(), PolicyError> {
+    fn see(&mut self, symbol: &str, span: &Span) -> Result<(), PolicyError> {
         match symbol {
             "[" | "{" => {
                 self.depth += 1;
@@ -154,7 +154,7 @@ impl Nesting {
         }
         if self.depth > 40 || self.cost > MOST_NESTING {
             return Err(PolicyError::at(
-                line,
+                Place::of(span),
                 "brackets are nested too deeply, or too often; use rules with names for the inner parts",
             ));
         }
@@ -180,7 +180,7 @@ fn imported(module: &Module, words: &[&'static str]) -> bool {
 
 fn path(reference: &regorus::unstable::Ref<regorus::unstable::Expr>) -> String {
     let parts = Parser::get_path_ref_components(reference).unwrap_or_default();
-    let parts: Vec<&str> = parts.iter().map(regorus::unstable::Span::text).collect();
+    let parts: Vec<&str> = parts.iter().map(Span::text).collect();
     parts.join(".")
 }
 

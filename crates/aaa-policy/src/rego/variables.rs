@@ -10,7 +10,7 @@ use regorus::unstable::{
     AssignOp, Expr, Literal, LiteralStmt, Module, Query, Rule, RuleHead, Span,
 };
 
-use super::error::PolicyError;
+use super::error::{Place, PolicyError};
 use super::inspect::head;
 use super::walk::Names;
 
@@ -96,7 +96,7 @@ impl<'a> Scope<'a> {
                 });
                 if let Some(span) = without {
                     return Err(PolicyError::at(
-                        span.line,
+                        Place::of(span),
                         format!(
                             "`{}` gets no value: it stands behind `not` only",
                             span.text()
@@ -157,7 +157,7 @@ pub(super) fn unused(module: &Module) -> Vec<PolicyError> {
 
 fn never_used(what: &str, name: &Span) -> PolicyError {
     let problem = format!("{what} `{}` is never used", name.text());
-    PolicyError::at(name.line, problem)
+    PolicyError::at(Place::of(name), problem)
 }
 
 /// What was seen of one rule. Names count wherever they stand in it: one that is used in another place than it was meant for is not found.

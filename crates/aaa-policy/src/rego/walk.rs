@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use regorus::unstable::{
-    ArithOp, AssignOp, Expr, Literal, LiteralStmt, Query, Ref, Rule, RuleBody, RuleHead,
+    ArithOp, AssignOp, Expr, Literal, LiteralStmt, Query, Ref, Rule, RuleBody, RuleHead, Span,
 };
 
-use super::error::PolicyError;
+use super::builtins;
+use super::error::{Place, PolicyError};
+use super::filters::{self, Missing};
 use super::inspect::{PACKAGE, head, root};
 use super::shape::{Body, LOOP, Node};
 
@@ -35,7 +37,9 @@ pub(super) struct Names {
 pub(super) struct Walker<'a> {
     names: &'a Names,
     /// Functions that are not the policy's own.
-    pub(super) functions: BTreeMap<String, u32>,
+    pub(super) functions: BTreeMap<String, Place>,
+    /// Filters that it asks for, with the first line of each.
+    pub(super) filters: BTreeMap<Missing, u32>,
     /// What the engine reads otherwise than OPA.
     pub(super) problem: Option<PolicyError>,
     /// The deepest expression.
@@ -55,6 +59,7 @@ impl<'a> Walker<'a> {
         Self {
             names,
             functions: BTreeMap::new(),
+            filters: BTreeMap::new(),
             problem: None,
             deepest: 0,
             depth: 0,
@@ -68,7 +73,7 @@ impl<'a> Walker<'a> {
     /// Goes through a rule: its name, and what it is made of.
     pub(super) fn rule(&mut self, rule: &Rule) -> (String, Node) {
         let mut node = Node {
-            line: rule.span().line,
+            place: Some(Place::of(rule.span())),
             ..Node::default()
         };
         match rule {
@@ -177,7 +182,7 @@ impl<'a> Walker<'a> {
             // Either side may name a function.
             for side in [&with.refr, &with.r#as] {
                 if let Some(path) = dotted(side) {
-                    self.mention(&path, with.span.line);
+                    self.mention(&path, Place::of(&with.span));
                 }
             }
             self.expr(&with.r#as);
@@ -236,7 +241,7 @@ impl<'a> Walker<'a> {
             Expr::Call { fcn, params, .. } => self.call(fcn, params),
             Expr::UnaryExpr { span, expr, .. } => {
                 if !matches!(expr.as_ref(), Expr::Number { .. }) {
-                    self.refuse(span.line, "`-` stands before numbers only; write `0 - x`");
+                    self.refuse(span, "`-` stands before numbers only; write `0 - x`");
                 }
                 self.expr(expr);
             }
@@ -265,7 +270,7 @@ impl<'a> Walker<'a> {
                     };
                     if computed(key) || computed(value) {
                         let wanted = "`x, y in z` takes variables and constants; give what is computed a name first";
-                        self.refuse(expr.span().line, wanted);
+                        self.refuse(expr.span(), wanted);
                     }
                     self.expr(key);
                 }
@@ -329,13 +334,19 @@ impl<'a> Walker<'a> {
         } else {
             self.functions
                 .entry(path.clone())
-                .or_insert(function.span().line);
+                .or_insert(Place::of(function.span()));
+        }
+        if let Some((_, kind)) = builtins::filter_function(&path)
+            && let Some(asked) = filters::asked(kind, arguments)
+        {
+            let line = function.span().line;
+            self.filters.entry(asked).or_insert(line);
         }
         if path == "walk" {
             self.loops += 1;
             if arguments.len() == 1 {
                 let wanted = "`walk` takes two arguments: `walk(x, [path, value])`";
-                self.refuse(function.span().line, wanted);
+                self.refuse(function.span(), wanted);
             }
         }
         let joins = JOINING.contains(&path.as_str());
@@ -355,9 +366,9 @@ impl<'a> Walker<'a> {
         }
     }
 
-    fn refuse(&mut self, line: u32, problem: &str) {
+    fn refuse(&mut self, span: &Span, problem: &str) {
         self.problem
-            .get_or_insert_with(|| PolicyError::at(line, problem));
+            .get_or_insert_with(|| PolicyError::at(Place::of(span), problem));
     }
 
     fn reference(&mut self, expr: &Expr) {
@@ -414,15 +425,15 @@ impl<'a> Walker<'a> {
         }
     }
 
-    fn mention(&mut self, path: &str, line: u32) {
+    fn mention(&mut self, path: &str, place: Place) {
         if self.names.own_function(path).is_none() {
-            self.functions_mentioned(path, line);
+            self.functions_mentioned(path, place);
         }
     }
 
-    fn functions_mentioned(&mut self, path: &str, line: u32) {
-        if super::builtins::exists(path) {
-            self.functions.entry(path.to_owned()).or_insert(line);
+    fn functions_mentioned(&mut self, path: &str, place: Place) {
+        if builtins::exists(path) {
+            self.functions.entry(path.to_owned()).or_insert(place);
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn denied(why: &str) -> SignOutcome {
     }
 }
 
-/// `up=bob may not puppet.disable here: needs a fact filter such as country=mt`; with `here (opa):` where several decide.
+/// `up=bob may not puppet.disable here: needs a fact filter such as country=mt (opa_policy:5)`; with `here (opa):` where several decide.
 pub(super) fn may_not(
     caller: &str,
     request: &Request,

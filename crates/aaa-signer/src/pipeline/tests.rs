@@ -481,7 +481,7 @@ async fn a_policy_that_needs_a_filter_says_so() {
     let error = site.refused(asked).await;
     assert_eq!(
         error,
-        "Request denied: up=bob@example.net may not puppet.disable here: needs a fact filter such as country=mt"
+        "Request denied: up=bob@example.net may not puppet.disable here: needs a fact filter such as country=mt (opa_policy:3)"
     );
 }
 

@@ -134,7 +134,7 @@ async fn what_is_wrong_is_said_at_the_start() {
     broken.config["opa_authorizer"]["polices"] = json!("x");
     let problems = broken.problems().await;
     for says in [
-        "opa_authorizer.site_policies   DIR/rego/a.rego: line 1: the package is other",
+        "opa_authorizer.site_policies   DIR/rego/a.rego:1:1: the package is other",
         "opa_authorizer.data            DIR/data.yaml:2:1: the key \"frozen\" stands twice",
         "opa_authorizer.mode            \"or\": wants and or site-only",
         "opa_authorizer.polices         unknown",

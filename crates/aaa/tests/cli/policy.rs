@@ -72,7 +72,9 @@ fn the_road_is_that_of_the_signer() {
          \u{20} │ └ deny_agents  holds\n\
          \u{20} ├ actionlist   allow  puppet.status\n\
          \u{20} │ └ puppet.status  yes  ← decided here\n\
-         \u{20} └ opa          deny   opa_policy allow (line 3): needs a fact filter such as country=mt  ← decided here\n"
+         \u{20} └ opa          deny   opa_policy allow (line 3): needs a fact filter such as country=mt (opa_policy:3)  ← decided here\n\
+         \u{20}   ├ opa_policy:2  default allow = false                         reached\n\
+         \u{20}   └ opa_policy:3  allow { requires_fact_filter(\"country=mt\") }  reached\n"
     );
     // Nobody is asked after a guard that does not hold.
     config(
@@ -123,6 +125,58 @@ fn every_rule_that_was_looked_at_is_on_the_road() {
         json!({"rule": "puppet.policy:2", "text": "allow up=bob status", "found": "no: action disable", "decided": false})
     );
     assert_eq!(rules[3]["decided"], true);
+}
+
+#[test]
+fn the_lines_of_a_policy_are_on_the_road() {
+    let home = Home::new();
+    let policy = "package io.choria.aaasvc\nimport rego.v1\ndefault allow := false\n\
+                  allow if {\n\tinput.agent == \"puppet\"\n\tinput.action == \"status\"\n\tnot frozen\n}\n\
+                  frozen if input.data.freeze";
+    token(&home, json!({"opa_policy": policy}));
+    request(&home, "disable", &json!({}));
+    let explained = explain(&home, &["--json"]).ends(1).json();
+    let lines = &explained["steps"][0]["lines"];
+    let reached = |line: &str| {
+        let mut lines = lines.as_array().unwrap().iter();
+        lines
+            .find(|one| one["line"] == format!("opa_policy:{line}"))
+            .unwrap()["reached"]
+            .clone()
+    };
+    assert_eq!(lines[1]["text"], "input.agent == \"puppet\"");
+    assert_eq!((reached("5"), reached("6")), (true.into(), true.into()));
+    assert_eq!((reached("7"), reached("9")), (false.into(), false.into()));
+    request(&home, "status", &json!({}));
+    let run = explain(&home, &[]).ends(0);
+    assert!(
+        run.stdout
+            .contains("opa_policy:7  not frozen                   reached\n"),
+        "{run:?}"
+    );
+    // Of the site's own each is named like its file, and after the one that refuses none is asked.
+    home.write("rego/a.rego", policy);
+    home.write(
+        "rego/b.rego",
+        "package io.choria.aaasvc\nallow = input.ttl > 60",
+    );
+    home.write(
+        "rego/c.rego",
+        "package io.choria.aaasvc\ndefault allow = true",
+    );
+    config(
+        &home,
+        &json!({"authorizer": "opa", "opa_authorizer": {"site_policies": home.path("rego")}}),
+    );
+    let run = explain(&home, &WITH_CONFIG).ends(1);
+    assert!(run.stdout.contains("a.rego        "), "{run:?}");
+    for (shown, says) in [
+        (true, "├ a.rego:5"),
+        (true, "└ b.rego:2"),
+        (false, "c.rego"),
+    ] {
+        assert_eq!(run.stdout.contains(says), shown, "{says}: {}", run.stdout);
+    }
 }
 
 #[test]

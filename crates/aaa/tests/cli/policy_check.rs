@@ -90,6 +90,53 @@ fn lint_finds_what_is_probably_not_meant() {
 }
 
 #[test]
+fn lint_finds_what_is_wrong_in_rego() {
+    let home = Home::new();
+    let head = "package io.choria.aaasvc\nimport rego.v1\ndefault allow := false\n";
+    let write = |name: &str, lines: &str| {
+        home.write(
+            &format!("rego/{name}.rego"),
+            &format!("\u{feff}{head}{lines}\n"),
+        );
+    };
+    write("good", "allow if input.agent == \"puppet\"");
+    let lint = ["policy", "lint", "--rego", "rego"];
+    assert_eq!(home.aaa(&lint).ends(0).stdout, "");
+    write("a", "allow if {\n\tx := input.agent\n}");
+    write("b", "allow if starts_with(input.agent, \"x\")");
+    write("c", "allow if y == input.agent");
+    write("d", "allow if not input.agents[y]");
+    write("e", "allow if {");
+    let run = home.aaa(&lint).ends(1);
+    for says in [
+        "rego/a.rego:5:2: unused: the variable `x` is never used\n   x := input.agent\n   ^\n",
+        "rego/b.rego:4:10: unusable: there is no function `starts_with` for policies\n  allow if starts_with(input.agent, \"x\")\n           ^\n",
+        "rego/c.rego:4:10: unusable: use of undefined variable `y` is unsafe\n  allow if y == input.agent\n           ^\n",
+        "rego/d.rego:4:27: unusable: `y` gets no value",
+        "rego/e.rego:5:1: unusable: ",
+    ] {
+        assert!(run.stdout.contains(says), "{says}: {}", run.stdout);
+    }
+    assert!(!run.stdout.contains("good.rego"));
+    // One file, whatever it is called, beside rules of the other kind.
+    home.write("one.policy", "allow\t*\t*\t*\t*\n");
+    home.write("policy.txt", &format!("{head}allow if x\n"));
+    let both = ["--rego", "policy.txt", "--policies", "one.policy", "--json"];
+    let found = home.aaa(&[&lint[..2], &both].concat()).ends(1).json();
+    assert_eq!(found[0]["kind"], "allow-all");
+    assert_eq!(found[1]["rule"], "policy.txt:4");
+    assert_eq!(
+        (&found[1]["line"], &found[1]["column"]),
+        (&4.into(), &10.into())
+    );
+    for (rego, says) in [("none.rego", "none.rego"), (".", "holds no .rego file")] {
+        let run = home.aaa(&[&lint[..3], &[rego]].concat());
+        run.ends(64).without_data().says(says);
+    }
+    home.aaa(&lint[..2]).ends(64).says("--rego");
+}
+
+#[test]
 fn export_writes_the_other_form_and_over_nothing() {
     let home = Home::new();
     home.write(

@@ -40,7 +40,7 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 struct RuleArgs {
     /// A directory of .policy files, or one such file
-    #[arg(long, value_name = "DIR", required_unless_present = "hiera")]
+    #[arg(long, value_name = "DIR")]
     policies: Vec<PathBuf>,
     /// A Hiera file with rules, in YAML
     #[arg(long, value_name = "FILE")]

@@ -6,7 +6,7 @@ use aaa_core::claims::ClientClaims;
 use aaa_core::decision::Decision;
 use aaa_core::request::Request;
 use aaa_policy::chain::{Asked, Seen};
-use aaa_policy::{Look, Question};
+use aaa_policy::{Line, Look, Question};
 use aaa_signer::Site;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -38,6 +38,8 @@ pub(super) struct Step {
     pub(super) by: &'static str,
     /// The rules that were looked at.
     pub(super) rules: Vec<Looked>,
+    /// Of a program that decides, the lines.
+    pub(super) lines: Vec<Line>,
     /// The answer.
     pub(super) decision: Decision,
 }
@@ -84,9 +86,22 @@ impl Road {
                 action: action.to_owned(),
                 by,
                 rules: std::mem::take(&mut rules),
+                lines: Vec::new(),
                 decision: decision.clone(),
             }),
         });
+        for step in &mut steps {
+            let mut authorizers = site.chain.authorizers.iter();
+            if let Some(authorizer) = authorizers.find(|one| one.name() == step.by) {
+                step.lines = authorizer.lines(&Question {
+                    request: &request,
+                    action: &step.action,
+                    claims,
+                    site: &site.name,
+                    now,
+                });
+            }
+        }
         let refused = decided.err().map(|refused| {
             let first = refused.first;
             let action = first.action.unwrap_or_else(|| request.action().to_owned());
@@ -134,17 +149,6 @@ impl Road {
         steps.map(|step| (step.by, &step.decision)).collect()
     }
 
-    /// What was asked at a step.
-    pub(super) fn question<'a>(&'a self, step: &'a Step, claims: &'a ClientClaims) -> Question<'a> {
-        Question {
-            request: &self.request,
-            action: &step.action,
-            claims,
-            site: &self.site,
-            now: self.now,
-        }
-    }
-
     /// For programs.
     pub(super) fn document(&self) -> Value {
         let step = |step: &Step| {
@@ -158,8 +162,13 @@ impl Road {
                 } = looked;
                 json!({"rule": rule, "text": text, "found": found, "decided": decided})
             });
+            let lines = step.lines.iter();
+            let lines = lines.map(
+                |Line { name, text, ran }| json!({"line": name, "text": text, "reached": ran}),
+            );
             if let Some(members) = said.as_object_mut() {
                 members.insert("rules".to_owned(), rules.collect());
+                members.insert("lines".to_owned(), lines.collect());
             }
             said
         };
@@ -228,31 +237,44 @@ impl Road {
             };
             let (by, said) = (step.by, said(&step.decision));
             lines.push(format!("{stem}{branch} {by:<12} {said}{here}"));
-            rules(&step.rules, &format!("{stem}{below}"), paint, lines);
+            rules(step, &format!("{stem}{below}"), paint, lines);
         }
     }
 }
 
-/// Rules one below the other: name, text and what was found.
-fn rules(rules: &[Looked], stem: &str, paint: Paint, lines: &mut Vec<String>) {
-    let widest = |of: fn(&Looked) -> &str| {
-        let widths = rules.iter().map(|looked| of(looked).chars().count());
-        widths.max().unwrap_or_default().min(COLUMN)
-    };
-    let (names, texts) = (widest(|looked| &looked.rule), widest(|looked| &looked.text));
-    for (index, looked) in rules.iter().enumerate() {
-        let branch = if index + 1 == rules.len() {
+/// Rules one below the other, and lines: name, text and what was found.
+fn rules(step: &Step, margin: &str, paint: Paint, lines: &mut Vec<String>) {
+    let rules = step.rules.iter().map(|looked| {
+        let Looked {
+            rule,
+            text,
+            decided,
+            found,
+        } = looked;
+        (rule.as_str(), text.as_str(), found.as_str(), *decided)
+    });
+    let of_program = step.lines.iter().map(|Line { name, text, ran }| {
+        let found = if *ran { "reached" } else { "not reached" };
+        (name.as_str(), text.as_str(), found, false)
+    });
+    let shown: Vec<_> = rules.chain(of_program).collect();
+    let widest =
+        |widths: &mut dyn Iterator<Item = usize>| widths.max().unwrap_or_default().min(COLUMN);
+    let names = widest(&mut shown.iter().map(|(name, ..)| name.chars().count()));
+    let texts = widest(&mut shown.iter().map(|(_, text, ..)| text.chars().count()));
+    for (index, (name, text, found, decided)) in shown.iter().enumerate() {
+        let branch = if index + 1 == shown.len() {
             "└"
         } else {
             "├"
         };
-        let mut line = format!("{:<names$}", printable(&looked.rule));
+        let mut line = format!("{:<names$}", printable(name));
         if texts > 0 {
-            let _infallible = write!(line, "  {:<texts$}", printable(&looked.text));
+            let _infallible = write!(line, "  {:<texts$}", printable(text));
         }
-        let _infallible = write!(line, "  {}", printable(&looked.found));
-        let mut line = format!("{stem}{branch} {}", line.trim_end());
-        if looked.decided {
+        let _infallible = write!(line, "  {}", printable(found));
+        let mut line = format!("{margin}{branch} {}", line.trim_end());
+        if *decided {
             line.push_str(&paint.strong(HERE));
         }
         lines.push(line);

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use aaa_core::claims::ClientClaims;
-use aaa_signer::Site;
 
 use super::suite::Rules;
 use crate::commands::policy::road::{Looked, Road};
@@ -50,12 +49,11 @@ impl Coverage {
         }
     }
 
-    /// What decided a case, at whom it was asked.
+    /// What decided a case.
     pub(super) fn saw(
         &mut self,
         of_site: Option<&str>,
         suite: &Path,
-        asked: &Site,
         claims: &ClientClaims,
         road: &Road,
     ) {
@@ -87,11 +85,8 @@ impl Coverage {
                     self.rule(&of, step.by, rule, text, *decided);
                 }
             }
-            let mut authorizers = asked.chain.authorizers.iter();
-            if let Some(authorizer) = authorizers.find(|one| one.name() == step.by) {
-                for line in authorizer.lines(&road.question(step, claims)) {
-                    self.rule(&of, step.by, &line.name, &line.text, line.ran);
-                }
+            for line in &step.lines {
+                self.rule(&of, step.by, &line.name, &line.text, line.ran);
             }
         }
     }

@@ -81,7 +81,7 @@ fn decide(case: Case, path: &Path, rules: Option<&Rules>, coverage: &mut Coverag
     };
     let road = Road::of(site, &claims, request, at);
     let of_site = rules.map(|rules| rules.name.as_str());
-    coverage.saw(of_site, path, site, &claims, &road);
+    coverage.saw(of_site, path, &claims, &road);
     Outcome {
         line,
         name,
