@@ -31,6 +31,10 @@ const MOST_RUNAWAYS: usize = 8;
 /// The share of the time that is kept back for coming to an end, so that work that stops by itself is waited for: one in so many.
 const KEPT_BACK: u32 = 10;
 
+/// The share of the time that work must have had of a processor to have used its time up, rather than that the host had none for it: one
+/// in so many.
+const HUNGRY: u32 = 8;
+
 /// When somebody stops waiting. All waits for one answer have the same, so that together they are no longer than the limit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline {
@@ -223,9 +227,9 @@ impl Lane {
 
     /// Whether anything may be started for a policy with that past.
     fn takes(&self, past: &Past) -> bool {
-        !past.goes_on.load(Ordering::Acquire)
-            && (past.ended.load(Ordering::Relaxed)
-                || self.runaways.load(Ordering::Acquire) < MOST_RUNAWAYS)
+        let good = past.ended.load(Ordering::Relaxed) && !past.endless.load(Ordering::Acquire);
+        let room = good || self.runaways.load(Ordering::Acquire) < MOST_RUNAWAYS;
+        room && !past.goes_on.load(Ordering::Acquire)
     }
 
     fn start<T: Send + 'static>(
@@ -250,18 +254,19 @@ impl Lane {
                 let before = busy();
                 let result = here(work);
                 // It may have been the host that was slow.
-                let hungry = busy().saturating_sub(before) > deadline.limit / 2;
-                match result {
-                    Ok(Some(_)) => its_past.ended.store(true, Ordering::Relaxed),
-                    Ok(None) if hungry => its_past.endless.store(true, Ordering::Release),
-                    _ => {}
+                let hungry = busy().saturating_sub(before) > deadline.limit / HUNGRY;
+                if matches!(result, Ok(Some(_))) {
+                    its_past.ended.store(true, Ordering::Relaxed);
+                }
+                if hungry && matches!(result, Ok(None)) {
+                    its_past.endless.store(true, Ordering::Release);
                 }
                 // Nobody may be there to take it.
                 drop(give.send(result));
                 let mut itself = lock(&itself);
                 itself.ended = true;
                 if itself.left {
-                    its_past.endless.store(hungry, Ordering::Release);
+                    its_past.endless.fetch_or(hungry, Ordering::Release);
                     its_past.goes_on.store(false, Ordering::Release);
                     runaways.fetch_sub(1, Ordering::AcqRel);
                 }
@@ -276,7 +281,6 @@ impl Lane {
                 let mut thread = lock(&thread);
                 if !thread.ended {
                     thread.left = true;
-                    past.endless.store(true, Ordering::Release);
                     past.goes_on.store(true, Ordering::Release);
                     self.runaways.fetch_add(1, Ordering::AcqRel);
                     step_back(thread.id);
