@@ -307,7 +307,7 @@ fn local_names_that_are_rules_elsewhere_are_no_circle() {
 #[test]
 fn the_cache_keeps_to_its_bounds() {
     let opa = Opa::new(Limits {
-        kept: 10,
+        kept_bytes: 100 << 10,
         ..Limits::default()
     });
     for n in 0..200 {
@@ -318,7 +318,7 @@ fn the_cache_keeps_to_its_bounds() {
     }
     assert!((5..=10).contains(&opa.kept()), "{}", opa.kept());
     let large = Opa::new(Limits {
-        kept_bytes: 100 << 10,
+        kept_bytes: 400 << 10,
         ..Limits::default()
     });
     for n in 0..20 {
@@ -326,6 +326,20 @@ fn the_cache_keeps_to_its_bounds() {
         decide(&large, &bearer(&text), &plain("rpcutil", "ping"));
     }
     assert!((1..=4).contains(&large.kept()), "{}", large.kept());
+    // What counts is what a policy takes, and a short text may take much.
+    let dense = Opa::new(Limits {
+        kept_bytes: 400 << 10,
+        ..Limits::default()
+    });
+    for n in 0..20 {
+        let text = policy(&format!(
+            "allow := {n} == 1\n{}",
+            "allow if 1 < 1\n".repeat(40)
+        ));
+        assert!(text.len() < 1 << 10);
+        decide(&dense, &bearer(&text), &plain("rpcutil", "ping"));
+    }
+    assert!((1..=4).contains(&dense.kept()), "{}", dense.kept());
     let decision = decide(
         &large,
         &bearer(&"#".repeat(70_000)),

@@ -37,6 +37,8 @@ pub(super) struct Inspection {
     pub(super) visible: Visible,
     /// Whether it calls a function that goes by the filter.
     pub(super) asks_filter: bool,
+    /// How many expressions it is made of.
+    pub(super) expressions: usize,
     /// How costly evaluating it can become.
     pub(super) shape: Shape,
 }
@@ -62,11 +64,13 @@ pub(super) fn inspect(module: &Module) -> Result<Inspection, PolicyError> {
     }
     let mut functions = BTreeMap::new();
     let mut filters = BTreeMap::new();
+    let mut expressions = 0;
     let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
     for rule in &module.policy {
         let mut walker = Walker::new(&names);
         let (name, mut node) = walker.rule(rule);
         node.depth = walker.deepest;
+        expressions += walker.expressions;
         if walker.deepest > DEEPEST {
             return Err(PolicyError::at(
                 Place::of(rule.span()),
@@ -93,6 +97,7 @@ pub(super) fn inspect(module: &Module) -> Result<Inspection, PolicyError> {
         unused: variables::unused(module),
         functions,
         filters,
+        expressions,
         allow_line: allow_line(module),
         shape: Shape::of(&nodes, ALLOW)?,
     })

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aaa_core::decision::Decision;
@@ -46,8 +46,9 @@ const AT_ONCE: Shape = Shape {
     levels: 150,
 };
 
-/// Engines that are kept per policy. More than run at once on a large host are of no use.
-const MOST_IDLE: usize = 16;
+/// Engines that are kept per policy: as many as may run at once, and not too many of them on a large host.
+static MOST_IDLE: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, |cores| cores.get().min(16)));
 
 /// A policy that can be evaluated, by many threads at once.
 pub(super) struct Policy {
@@ -172,6 +173,14 @@ impl Policy {
         }
     }
 
+    /// What it takes of memory, with one engine that evaluates it, in bytes, as far as that is known (`docs/benchmarks.md`).
+    pub(super) fn memory(&self) -> usize {
+        const BESIDES: usize = 4 << 10;
+        const EXPRESSION: usize = 1280;
+        let expressions = self.inspection.expressions;
+        BESIDES.saturating_add(expressions.saturating_mul(EXPRESSION))
+    }
+
     /// What it says to a request that it does not allow.
     pub(super) fn refusal(&self, missing: &BTreeSet<Missing>) -> Decision {
         Decision::Deny {
@@ -263,7 +272,7 @@ impl Policy {
         self.slow.store(0, Ordering::Relaxed);
         self.turns.ended();
         let mut idle = lock(&self.idle);
-        if idle.len() < MOST_IDLE {
+        if idle.len() < *MOST_IDLE {
             idle.push(machine);
         }
         Ok(verdict)

@@ -48,9 +48,7 @@ pub struct Limits {
     pub time: Duration,
     /// The longest policy, in bytes.
     pub policy_bytes: usize,
-    /// How many compiled policies are kept.
-    pub kept: usize,
-    /// How much text the policies that are kept may have together, in bytes.
+    /// What the compiled policies that are kept may take of memory together, in bytes, as it is reckoned.
     pub kept_bytes: u64,
 }
 
@@ -59,8 +57,7 @@ impl Default for Limits {
         Self {
             time: Duration::from_millis(50),
             policy_bytes: 64 << 10,
-            kept: 1000,
-            kept_bytes: 16 << 20,
+            kept_bytes: 128 << 20,
         }
     }
 }
@@ -69,7 +66,7 @@ impl Default for Limits {
 pub struct Opa {
     limits: Limits,
     /// By their whole text, so that no two are ever taken for one another. Broken ones are kept, too.
-    policies: Cache<String, Arc<Compiled>, Share>,
+    policies: Cache<String, Arc<Compiled>, Memory>,
     lane: Lane,
     /// For compiling, which evaluations must not hold up.
     compiling: Lane,
@@ -95,12 +92,9 @@ impl fmt::Debug for Opa {
 impl Opa {
     /// With limits of one's own.
     pub fn new(limits: Limits) -> Self {
-        let share = Share {
-            least: limits.kept_bytes / u64::try_from(limits.kept).unwrap_or(u64::MAX).max(1),
-        };
         Self {
             limits,
-            policies: cache(limits, share),
+            policies: cache(limits),
             lane: Lane::default(),
             compiling: Lane::default(),
         }
@@ -258,40 +252,48 @@ fn not_compiled(stopped: Stopped) -> PolicyError {
     })
 }
 
-/// A cache in as many parts as still hold a good number of the longest policies each: a part that is too small for a
-/// policy would never keep it.
-fn cache(limits: Limits, share: Share) -> Cache<String, Arc<Compiled>, Share> {
-    let longest = u64::try_from(limits.policy_bytes)
-        .unwrap_or(u64::MAX)
-        .max(1);
-    let parts = (limits.kept_bytes / longest / 16).clamp(1, 16);
+/// The least that a policy takes, in bytes.
+const LEAST: u64 = 4 << 10;
+
+/// What a published policy takes, in bytes.
+const USUAL: u64 = 32 << 10;
+
+/// What the costliest text takes for each of its bytes, compiled.
+const MOST_FOR_A_BYTE: u64 = 400;
+
+/// A cache in no more parts than hold two of the costliest policies each: a part that is too small for a policy would never keep it.
+fn cache(limits: Limits) -> Cache<String, Arc<Compiled>, Memory> {
+    let longest = u64::try_from(limits.policy_bytes).unwrap_or(u64::MAX);
+    let costliest = longest.saturating_mul(MOST_FOR_A_BYTE).max(1);
+    let parts = (limits.kept_bytes / costliest / 2).clamp(1, 16);
+    let most = usize::try_from(limits.kept_bytes / USUAL).unwrap_or(usize::MAX);
     let options = OptionsBuilder::new()
         .shards(usize::try_from(parts).unwrap_or(1))
-        .estimated_items_capacity(limits.kept)
+        .estimated_items_capacity(most)
         .weight_capacity(limits.kept_bytes)
         .build();
     match options {
         Ok(options) => Cache::with_options(
             options,
-            share,
+            Memory,
             DefaultHashBuilder::default(),
             DefaultLifecycle::default(),
         ),
-        Err(_) => Cache::with_weighter(limits.kept, limits.kept_bytes, share),
+        Err(_) => Cache::with_weighter(most, limits.kept_bytes, Memory),
     }
 }
 
-/// The share of the cache that a policy takes: its text, but never so little that more than are wanted fit.
+/// A policy weighs what it takes of memory.
 #[derive(Debug, Clone)]
-struct Share {
-    least: u64,
-}
+struct Memory;
 
-impl Weighter<String, Arc<Compiled>> for Share {
-    fn weight(&self, text: &String, _: &Arc<Compiled>) -> u64 {
-        u64::try_from(text.len())
+impl Weighter<String, Arc<Compiled>> for Memory {
+    fn weight(&self, text: &String, compiled: &Arc<Compiled>) -> u64 {
+        // The engine has the text, too, and cuts it into lines.
+        let texts = text.len().saturating_mul(3);
+        let program = compiled.as_ref().as_ref().map_or(0, Policy::memory);
+        u64::try_from(program.saturating_add(texts))
             .unwrap_or(u64::MAX)
-            .max(self.least)
-            .max(1)
+            .max(LEAST)
     }
 }

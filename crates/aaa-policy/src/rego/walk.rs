@@ -42,6 +42,8 @@ pub(super) struct Walker<'a> {
     pub(super) filters: BTreeMap<Missing, u32>,
     /// What the engine reads otherwise than OPA.
     pub(super) problem: Option<PolicyError>,
+    /// How many expressions there are.
+    pub(super) expressions: usize,
     /// The deepest expression.
     pub(super) deepest: u32,
     depth: u32,
@@ -61,6 +63,7 @@ impl<'a> Walker<'a> {
             functions: BTreeMap::new(),
             filters: BTreeMap::new(),
             problem: None,
+            expressions: 0,
             deepest: 0,
             depth: 0,
             body: Body::default(),
@@ -210,6 +213,7 @@ impl<'a> Walker<'a> {
     }
 
     fn expr(&mut self, expr: &Expr) {
+        self.expressions += 1;
         self.depth += 1;
         self.deepest = self.deepest.max(self.depth);
         self.visit(expr);
