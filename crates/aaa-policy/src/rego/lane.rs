@@ -28,7 +28,8 @@ const NICENESS: i32 = 19;
 /// How many may be running on after their time, before policies that nobody knows yet have to wait.
 const MOST_RUNAWAYS: usize = 8;
 
-/// The share of the time that is kept back for coming to an end, so that work that stops by itself is waited for: one in so many.
+/// The share of the time that is kept back, one in so many: once for the answer to be on its way when the limit is over, and once more for
+/// coming to an end, so that work that stops by itself is waited for.
 const KEPT_BACK: u32 = 10;
 
 /// The share of the time that work must have had of a processor to have used its time up, rather than that the host had none for it: one
@@ -44,13 +45,13 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    /// So long from now.
+    /// Soon enough to have answered so long from now.
     pub(super) fn within(limit: Duration) -> Self {
         Self::by(limit, Instant::now)
     }
 
     fn by(limit: Duration, now: fn() -> Instant) -> Self {
-        let at = now() + limit;
+        let at = now() + limit.saturating_sub(limit / KEPT_BACK);
         Self { at, limit, now }
     }
 
@@ -383,7 +384,7 @@ mod tests {
         });
     }
 
-    /// A clock that goes on by 40 s whenever somebody looks: the second of two waits of a minute has 20 s left, and the third none.
+    /// A clock that goes on by 40 s whenever somebody looks: of a minute the first wait has 14 s left, and the second none.
     #[test]
     fn what_is_waited_for_one_thing_is_not_waited_for_the_next() {
         thread_local! {
@@ -394,7 +395,7 @@ mod tests {
             NOW.get()
         }
         let deadline = Deadline::by(LONG, later);
-        assert_eq!(deadline.left(), Duration::from_secs(20));
+        assert_eq!(deadline.left(), Duration::from_secs(14));
         assert_eq!(deadline.left(), Duration::ZERO);
         // A turn and a place are there at once. For the work itself nothing is left, however long it goes on.
         let (end, until) = channel::<()>();
@@ -416,7 +417,7 @@ mod tests {
     #[test]
     fn work_stops_by_itself_before_it_is_left() {
         let deadline = Deadline::within(LONG);
-        assert!(deadline.for_work() + LONG / KEPT_BACK <= LONG);
+        assert!(deadline.for_work() + LONG / KEPT_BACK * 2 <= LONG);
         assert!(deadline.for_work() < deadline.left());
     }
 
