@@ -82,6 +82,14 @@ func TestNodeDecidesAlikeOnPolicies(t *testing.T) {
 // tally counts the decisions on which signer and node agreed.
 type tally struct{ allowed, denied int }
 
+func (c *tally) add(allowed bool) {
+	if allowed {
+		c.allowed++
+	} else {
+		c.denied++
+	}
+}
+
 // mustContainBoth guards against a comparison that agrees because one answer is always given.
 func (c tally) mustContainBoth(t *testing.T) {
 	t.Helper()

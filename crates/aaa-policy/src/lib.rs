@@ -23,6 +23,7 @@ use jiff::Timestamp;
 pub mod actionlist;
 pub mod actionpolicy;
 pub mod chain;
+mod go;
 pub mod guards;
 pub mod pattern;
 mod problem;

@@ -104,12 +104,18 @@ pub(crate) fn json(file: &str, bytes: &[u8]) -> Result<Value, Problem> {
 
 /// A file as lines of text, without a byte order mark.
 pub(crate) fn text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Problem> {
+    let text = marked_text(file, bytes)?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// A file as lines of text, with the byte order mark where it has one.
+pub(crate) fn marked_text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Problem> {
     if bytes.len() > crate::actionpolicy::MAX_FILE {
         let text = format!("is larger than {} bytes", crate::actionpolicy::MAX_FILE);
         return Err(Problem::of_file(file, text));
     }
     match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
+        Ok(text) => Ok(text),
         Err(error) => {
             let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let line = good.split(|byte| *byte == b'\n').count();

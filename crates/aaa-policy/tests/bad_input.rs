@@ -36,13 +36,14 @@ fn allows(policy: &ActionPolicy, caller: &str) -> bool {
 }
 
 #[test]
-fn line_ends_marks_and_space_around_columns_are_no_matter() {
+fn line_ends_marks_before_comments_and_tabs_between_columns_are_no_matter() {
     let mut sources = Sources::default();
     sources.policy(
         "puppet.policy",
-        "\u{feff}# rules\r\n \r\n\tpolicy  default\tdeny \r\n\t\tallow \t ops  up=ann\t\tstatus \t *\t*\t\r\n".as_bytes(),
+        "\u{feff}# rules\r\n \r\npolicy  default\tdeny \r\nallow\t\tops up=ann\t\tstatus\t*\t*\r\n"
+            .as_bytes(),
     );
-    sources.groups("groups", b"\xef\xbb\xbf# people\r\n\r\n ops\tup=bob \r\n");
+    sources.groups("groups", b"\xef\xbb\xbf# people\r\n\r\nops up=bob\r\n");
     let policy = build(sources).unwrap();
     assert!(allows(&policy, "up=bob") && allows(&policy, "up=ann"));
     assert!(!allows(&policy, "up=bob\r") && !allows(&policy, "ops "));
@@ -69,9 +70,13 @@ fn tabs_and_spaces_are_not_taken_for_one_another() {
         ),
         (
             "allow\tup=bob\tstatus\t*  *",
-            "puppet.policy:1:21: * stands alone",
+            "puppet.policy:1:23: is a second space",
         ),
-        ("allow\tup=bob\tstatus\u{a0}\t* *", "* stands alone"),
+        ("allow\tup=bob\tstatus\t* *\t*", "* stands alone"),
+        (
+            "allow\tup=bob\tstatus\u{a0}\t* *",
+            "is neither a space nor a tab",
+        ),
     ] {
         let mut sources = Sources::default();
         sources.policy("puppet.policy", line.as_bytes());

@@ -38,6 +38,7 @@ pub enum Certainty {
 #[derive(Debug, Default)]
 pub struct Guarantee {
     pub(super) facts: Vec<FactTest>,
+    /// In the form of [`ClassTest::compared`].
     pub(super) classes: Vec<String>,
 }
 
@@ -65,7 +66,7 @@ impl Expression {
                     Certainty::Maybe
                 }
             }
-            Self::Class(test) if known.classes.contains(&test.text) => Certainty::Always,
+            Self::Class(test) if test.is_among(&known.classes) => Certainty::Always,
             Self::Class(_) => Certainty::Maybe,
             Self::All(parts) => joined(parts, known, Certainty::Never, Certainty::Always),
             Self::Any(parts) => joined(parts, known, Certainty::Always, Certainty::Never),
@@ -233,6 +234,11 @@ fn plain(at: usize, word: &str, column: Column) -> Result<Expression, Wrong> {
             at,
             "is a fact; facts have a column of their own, before this one".to_owned(),
         )),
+        // Nodes refuse every request at that.
+        (Expression::Class(_), Column::Classes) if word.contains(['=', '<', '>']) => Err((
+            at,
+            "looks like a fact to nodes; a pattern for classes has no =, < or >".to_owned(),
+        )),
         (good, _) => Ok(good),
     }
 }
@@ -254,11 +260,25 @@ fn atom(at: usize, word: &str) -> Result<Expression, Wrong> {
     }
     let fact = parse_fact(word)
         .ok_or_else(|| wrong("is no fact such as country=mt or cpus>=4".to_owned()))?;
+    if !is_plain(&fact.fact) {
+        return Err(wrong(
+            "is no fact: in its name nodes read more than dots".to_owned(),
+        ));
+    }
     let operator = Operator::parse(&fact.operator)
         .ok_or_else(|| wrong("is no comparison that nodes know".to_owned()))?;
     FactTest::new(&fact.fact, operator, &fact.value)
         .map(Expression::Fact)
         .map_err(wrong)
+}
+
+/// Whether nodes look up a fact by its name alone: to them it is a path of `gjson`, with wildcards, queries and modifiers.
+fn is_plain(name: &str) -> bool {
+    name.split('.').all(|part| {
+        !part.is_empty()
+            && !part.starts_with(['@', '!', '{', '[', '('])
+            && !part.contains(['*', '?', '|', '#', '\\'])
+    })
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -1,5 +1,6 @@
 //! Facts and classes: what a node has, what a rule or filter demands of them, and what follows from a filter.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
@@ -7,12 +8,15 @@ use aaa_core::filter::FactFilter;
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
+use crate::go::{folded, lower};
+
 /// The most memory that one compiled pattern takes, in bytes.
 const PATTERN_BYTES: usize = 1 << 18;
 
 /// Compiles a pattern; matching is linear in the text. The error is one line for people.
-pub(super) fn pattern(text: &str) -> Result<Regex, String> {
+pub(super) fn pattern(text: &str, case: Case) -> Result<Regex, String> {
     RegexBuilder::new(text)
+        .case_insensitive(case == Case::Any)
         .size_limit(PATTERN_BYTES)
         .dfa_size_limit(PATTERN_BYTES)
         .build()
@@ -24,6 +28,15 @@ pub(super) fn pattern(text: &str) -> Result<Regex, String> {
                 format!("is no pattern: {}", last.trim_start_matches("error: "))
             }
         })
+}
+
+/// Whether the case of letters matters to a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Case {
+    /// It does, as of callers.
+    Same,
+    /// It does not, as of facts and classes.
+    Any,
 }
 
 /// What a node is: its facts, and the classes that Puppet applied to it.
@@ -81,6 +94,15 @@ impl Operator {
         ALL.into_iter().find(|operator| operator.as_str() == text)
     }
 
+    /// A text in the form in which nodes compare it by this operator.
+    fn compared(self, text: &str) -> Cow<'_, str> {
+        match self {
+            Self::Equal | Self::NotEqual => folded(text),
+            Self::Matches => Cow::Borrowed(text),
+            Self::Less | Self::AtMost | Self::More | Self::AtLeast => lower(text),
+        }
+    }
+
     fn holds(self, ordering: Ordering) -> bool {
         match self {
             Self::Equal => ordering.is_eq(),
@@ -94,7 +116,7 @@ impl Operator {
     }
 }
 
-/// One demand on a fact.
+/// One demand on a fact. Texts are compared without regard to case, as nodes do.
 #[derive(Debug, Clone)]
 pub struct FactTest {
     /// Its name; dots lead into structured facts.
@@ -103,6 +125,8 @@ pub struct FactTest {
     pub operator: Operator,
     /// What it is compared with.
     pub value: String,
+    /// The value as the operator compares texts with it.
+    compared: String,
     /// The compiled pattern of [`Operator::Matches`].
     compiled: Option<Regex>,
 }
@@ -117,16 +141,20 @@ impl FactTest {
     /// A demand.
     ///
     /// # Errors
-    /// When the value is to be a pattern and is none.
+    /// When the value is to be a pattern and is none, or is a number that nodes read otherwise.
     pub fn new(fact: &str, operator: Operator, value: &str) -> Result<Self, String> {
+        if operator != Operator::Matches && is_of_go(value) {
+            return Err("compares with a number that nodes read; write it in decimal".to_owned());
+        }
         let compiled = match operator {
-            Operator::Matches => Some(pattern(value.trim_matches('/'))?),
+            Operator::Matches => Some(pattern(value.trim_matches('/'), Case::Any)?),
             _ => None,
         };
         Ok(Self {
             fact: fact.to_owned(),
             operator,
             value: value.to_owned(),
+            compared: operator.compared(value).into_owned(),
             compiled,
         })
     }
@@ -134,10 +162,12 @@ impl FactTest {
     /// A demand that a request's filter makes; `None` for what no node understands. It is compared with others, and never
     /// held against a node, so that a pattern of the caller's costs nothing.
     pub(super) fn of_filter(filter: &FactFilter) -> Option<Self> {
+        let operator = Operator::parse(&filter.operator)?;
         Some(Self {
             fact: filter.fact.clone(),
-            operator: Operator::parse(&filter.operator)?,
+            operator,
             value: filter.value.clone(),
+            compared: operator.compared(&filter.value).into_owned(),
             compiled: None,
         })
     }
@@ -150,24 +180,27 @@ impl FactTest {
     /// Whether a node meets it. A fact that is not there, or is no single value, meets nothing.
     pub fn holds(&self, node: &Node) -> bool {
         match find(&node.facts, &self.fact) {
-            Some(Value::String(text)) => match &self.compiled {
-                Some(pattern) => pattern.is_match(text),
-                None => self.operator.holds(text.as_str().cmp(self.value.as_str())),
-            },
+            Some(Value::String(text)) => self.text(text),
             Some(Value::Number(number)) => self.number(number),
             Some(Value::Bool(is)) => self.boolean(*is),
             _ => false,
         }
     }
 
+    fn text(&self, fact: &str) -> bool {
+        self.compiled.as_ref().map_or_else(
+            || {
+                let fact = self.operator.compared(fact);
+                self.operator.holds(fact.as_ref().cmp(&self.compared))
+            },
+            |pattern| pattern.is_match(fact),
+        )
+    }
+
     /// As nodes do it: with a dot in the value as fractions, without one as whole numbers.
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "a node cuts fractions off too"
-    )]
     fn number(&self, fact: &serde_json::Number) -> bool {
         let float = fact.as_f64().unwrap_or_default();
-        let whole = fact.as_i64().unwrap_or(float as i64);
+        let whole = whole(float);
         let fraction = self.value.contains('.');
         if let Some(pattern) = &self.compiled {
             return if fraction {
@@ -177,8 +210,9 @@ impl FactTest {
             };
         }
         if fraction {
-            let value: Result<f64, _> = self.value.parse();
-            let ordering = value.ok().and_then(|value| float.partial_cmp(&value));
+            let value: Option<f64> = self.value.parse().ok();
+            let value = value.filter(|value| value.is_finite());
+            let ordering = value.and_then(|value| float.partial_cmp(&value));
             // Nodes take `>` for `>=` here.
             let operator = match self.operator {
                 Operator::More => Operator::AtLeast,
@@ -206,9 +240,20 @@ impl FactTest {
         }
     }
 
+    /// Whether it is the same demand, spelled with other letters perhaps.
+    fn demands_what(&self, other: &Self) -> bool {
+        // Of facts that are true or false some spellings of `true` count, and not all.
+        let booleans =
+            self.operator != Operator::Equal || truthy(&self.value) == truthy(&other.value);
+        self.fact == other.fact
+            && self.operator == other.operator
+            && self.compared == other.compared
+            && booleans
+    }
+
     /// Whether it holds on every node where the other does, by what is certain whatever kind of value the fact has.
     pub(super) fn follows_from(&self, other: &Self) -> bool {
-        if self == other {
+        if self.demands_what(other) {
             return true;
         }
         if self.fact != other.fact || !both_whole(&self.value, &other.value) {
@@ -251,7 +296,7 @@ impl FactTest {
             }
             match (other.operator, self.operator) {
                 (Operator::Equal, Operator::Equal) => {
-                    other.value != self.value
+                    other.compared != self.compared
                         && !self.value.contains('.')
                         && !other.value.contains('.')
                         && (no_boolean || truthy(&self.value) != truthy(&other.value))
@@ -282,7 +327,9 @@ fn complementary(one: &FactTest, other: &FactTest) -> bool {
         Operator::Matches => return false,
     };
     let more = one.operator == Operator::More || other.operator == Operator::More;
-    other.operator == opposite && one.value == other.value && !(more && one.value.contains('.'))
+    other.operator == opposite
+        && one.compared == other.compared
+        && !(more && one.value.contains('.'))
 }
 
 /// Whether two bounds leave nothing between them.
@@ -303,6 +350,30 @@ fn agreed(one: &str, other: &str) -> Option<Ordering> {
     (numbers == one.cmp(other)).then_some(numbers)
 }
 
+/// Whether Go reads a fraction where others do not: `0x1.8p1`, `1_000.5`.
+fn is_of_go(value: &str) -> bool {
+    let digits = value.trim_start_matches(['+', '-']);
+    let hex = digits.starts_with("0x") || digits.starts_with("0X");
+    value.contains('.')
+        && (hex || value.contains('_'))
+        && digits.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// A number without its fraction. A node reads facts as floating point and writes them down in as few digits as say which
+/// number it is, before it cuts the fraction off, so of large numbers the last digits are not theirs.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "a node cuts fractions off too"
+)]
+fn whole(fact: f64) -> i64 {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if fact.abs() < EXACT {
+        return fact as i64;
+    }
+    let digits = fact.to_string();
+    digits.parse().unwrap_or(fact as i64)
+}
+
 /// What Go's `ParseBool` takes for true.
 fn truthy(value: &str) -> bool {
     ["1", "t", "T", "TRUE", "true", "True"].contains(&value)
@@ -314,7 +385,9 @@ fn find<'a>(facts: &'a Value, path: &str) -> Option<&'a Value> {
     for part in path.split('.') {
         at = match at {
             Value::Object(members) => members.get(part)?,
-            Value::Array(items) => items.get(part.parse::<usize>().ok()?)?,
+            Value::Array(items) if part.bytes().all(|byte| byte.is_ascii_digit()) => {
+                items.get(part.parse::<usize>().ok()?)?
+            }
             _ => return None,
         };
     }
@@ -326,6 +399,8 @@ fn find<'a>(facts: &'a Value, path: &str) -> Option<&'a Value> {
 pub struct ClassTest {
     /// A name, or `/pattern/`.
     pub text: String,
+    /// What the class of a node is to be.
+    compared: String,
     compiled: Option<Regex>,
 }
 
@@ -341,10 +416,13 @@ impl ClassTest {
     /// # Errors
     /// When it stands between slashes and is no pattern.
     pub fn new(text: &str) -> Result<Self, String> {
-        let inner = text.strip_prefix('/').and_then(|t| t.strip_suffix('/'));
+        let compiled = inner(text)
+            .map(|text| pattern(text, Case::Any))
+            .transpose()?;
         Ok(Self {
             text: text.to_owned(),
-            compiled: inner.map(pattern).transpose()?,
+            compared: Self::compared(text),
+            compiled,
         })
     }
 
@@ -353,12 +431,29 @@ impl ClassTest {
         self.compiled.as_ref().map(Regex::as_str)
     }
 
-    /// Whether a node meets it. Names are compared without regard to case, as nodes do.
-    pub fn holds(&self, node: &Node) -> bool {
-        let folded = self.text.to_lowercase();
-        node.classes.iter().any(|class| match &self.compiled {
-            Some(pattern) => pattern.is_match(class),
-            None => class.to_lowercase() == folded,
-        })
+    /// A demand as it is compared: nodes put a name into small letters, and take their own classes as they stand.
+    pub(super) fn compared(text: &str) -> String {
+        match inner(text) {
+            Some(_) => text.to_owned(),
+            None => lower(text).into_owned(),
+        }
     }
+
+    /// Whether a node meets it.
+    pub fn holds(&self, node: &Node) -> bool {
+        match &self.compiled {
+            Some(pattern) => node.classes.iter().any(|class| pattern.is_match(class)),
+            None => node.classes.contains(&self.compared),
+        }
+    }
+
+    /// Whether it is among the demands of a filter, in the form of [`ClassTest::compared`].
+    pub(super) fn is_among(&self, demands: &[String]) -> bool {
+        demands.contains(&self.compared)
+    }
+}
+
+/// What stands between the slashes of a pattern.
+fn inner(text: &str) -> Option<&str> {
+    text.strip_prefix('/')?.strip_suffix('/')
 }

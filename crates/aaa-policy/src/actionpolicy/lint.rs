@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use aaa_core::caller::CallerId;
 use regex_syntax::hir::Look;
 
 use super::expression::Expression;
@@ -15,7 +16,7 @@ use super::{ActionPolicy, Policy};
 pub struct Finding {
     /// The rule: file and line.
     pub rule: String,
-    /// What kind it is of: `shadowed`, `unmatched`, `allow-all`, `unanchored` or `unknown-caller`.
+    /// What kind it is of: `shadowed`, `unmatched`, `allow-all`, `unanchored`, `unknown-caller` or `one-name`.
     pub kind: &'static str,
     /// What is the matter.
     pub text: String,
@@ -79,6 +80,12 @@ impl ActionPolicy {
             if contradicts(&rule.nodes) {
                 let text = format!("no node can have {}", rule.nodes);
                 say("unmatched", text);
+            }
+            if rule.verdict == Verdict::Deny {
+                for id in self.unseen(rule) {
+                    let text = format!("nodes see {} for {id}; name both", wire(id));
+                    say("one-name", text);
+                }
             }
             let everything = rule.actions.is_none() && rule.nodes.is_everything();
             if rule.verdict == Verdict::Allow && is_everybody(rule) && everything {
@@ -154,6 +161,26 @@ fn is_everybody(rule: &Rule) -> bool {
     };
     let callers = rule.callers.as_ref();
     callers.is_none_or(|callers| callers.iter().any(anybody))
+}
+
+impl ActionPolicy {
+    /// Ids that a rule names and no node sees, where the rule does not name what nodes see.
+    fn unseen<'a>(&'a self, rule: &'a Rule) -> impl Iterator<Item = &'a str> {
+        let callers = rule.callers.iter().flatten();
+        let ids = callers.flat_map(|caller| match caller {
+            Caller::Pattern(_) => Vec::new(),
+            Caller::Named(name) => match self.groups.get(name) {
+                Some(members) => members.iter().map(String::as_str).collect(),
+                None => vec![name.as_str()],
+            },
+        });
+        ids.filter(|id| !self.is_about(rule, &wire(id)))
+    }
+}
+
+/// An id as nodes see it.
+fn wire(id: &str) -> String {
+    CallerId::new(id).on_the_wire()
 }
 
 /// Whether an authenticator makes such an id.

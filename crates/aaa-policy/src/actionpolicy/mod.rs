@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
+use aaa_core::caller::CallerId;
 use aaa_core::decision::Decision;
 use aaa_core::filter::Filter;
 use serde_json::Value;
@@ -297,10 +298,16 @@ impl ActionPolicy {
         let Some(policy) = self.policy(asked.agent) else {
             return Decision::deny(UNCONFIGURED);
         };
+        // Nodes see the caller as the request has them, and may have a rule that refuses them by that name.
+        let wire = match known {
+            Known::Node(_) => None,
+            Known::Filter(_) => Some(CallerId::new(asked.caller).on_the_wire()),
+        };
+        let wire = wire.as_deref().filter(|wire| *wire != asked.caller);
         // An allow that holds on some nodes only; it helps when nothing after it decides for all.
         let mut partly: Option<&Rule> = None;
         for rule in &policy.rules {
-            let fit = self.fit(rule, asked, known);
+            let fit = self.fit(rule, asked, wire, known);
             let refused = |why: fn(&Rule) -> Decision| match partly {
                 Some(allow) => lacking(allow, known),
                 None => why(rule),
@@ -353,11 +360,15 @@ impl ActionPolicy {
         self.agents.get(agent).or(self.others.as_ref())
     }
 
-    fn fit(&self, rule: &Rule, asked: Asked<'_>, known: &Known<'_>) -> Fit {
+    /// A rule that refuses is about the caller under either name; one that allows, under that in their token, which is nobody else's.
+    fn fit(&self, rule: &Rule, asked: Asked<'_>, wire: Option<&str>, known: &Known<'_>) -> Fit {
         let action = rule.actions.as_ref();
+        let refuses = rule.verdict == Verdict::Deny;
         if !action.is_none_or(|actions| actions.contains(asked.action)) {
             Fit::Action
-        } else if self.is_about(rule, asked.caller) {
+        } else if self.is_about(rule, asked.caller)
+            || refuses && wire.is_some_and(|wire| self.is_about(rule, wire))
+        {
             Fit::Nodes(known.certainty(&rule.nodes))
         } else {
             Fit::Caller
@@ -460,7 +471,12 @@ impl Guarantee {
                 .take(FILTER)
                 .filter_map(FactTest::of_filter)
                 .collect(),
-            classes: filter.cf_class.iter().take(FILTER).cloned().collect(),
+            classes: filter
+                .cf_class
+                .iter()
+                .take(FILTER)
+                .map(|class| ClassTest::compared(class))
+                .collect(),
         }
     }
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 
-use super::expression::{self, Column, Expression};
-use super::facts::pattern;
-use crate::problem::{Problem, text};
+use super::expression::{self, Column, Expression, Wrong};
+use super::facts::{Case, pattern};
+use crate::problem::{Problem, marked_text};
 
 /// What a rule or a default does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -86,7 +86,7 @@ pub(super) struct Columns<'a> {
 
 impl Columns<'_> {
     /// Makes the rule; an error says at which byte of the line it is wrong.
-    pub(super) fn rule(&self, name: String, commas: bool) -> Result<Rule, (usize, String)> {
+    pub(super) fn rule(&self, name: String, commas: bool) -> Result<Rule, Wrong> {
         let moved = |start: usize| move |(at, text): (usize, String)| (start + at, text);
         let (at, verdict) = self.verdict;
         let verdict =
@@ -131,7 +131,7 @@ impl Columns<'_> {
 }
 
 /// The words of a list, each with its byte. A pattern may hold commas, and no spaces.
-fn words(text: &str, commas: bool) -> Result<Vec<(usize, &str)>, (usize, String)> {
+fn words(text: &str, commas: bool) -> Result<Vec<(usize, &str)>, Wrong> {
     let mut found = Vec::new();
     let mut at = 0;
     for word in text.split_inclusive(char::is_whitespace) {
@@ -170,7 +170,7 @@ fn words(text: &str, commas: bool) -> Result<Vec<(usize, &str)>, (usize, String)
     Ok(found)
 }
 
-fn callers(text: &str, commas: bool) -> Result<Option<Vec<Caller>>, (usize, String)> {
+fn callers(text: &str, commas: bool) -> Result<Option<Vec<Caller>>, Wrong> {
     if text.trim() == "*" {
         return Ok(None);
     }
@@ -182,7 +182,7 @@ fn callers(text: &str, commas: bool) -> Result<Option<Vec<Caller>>, (usize, Stri
             return Ok(Caller::Named(word.to_owned()));
         };
         match rest.strip_suffix('/') {
-            Some(inner) if !inner.is_empty() => pattern(inner)
+            Some(inner) if !inner.is_empty() => pattern(inner, Case::Same)
                 .map(Caller::Pattern)
                 .map_err(|problem| (at, problem)),
             _ => Err((at, "a pattern stands between two slashes".to_owned())),
@@ -192,7 +192,7 @@ fn callers(text: &str, commas: bool) -> Result<Option<Vec<Caller>>, (usize, Stri
     callers.map(Some)
 }
 
-fn actions(text: &str, commas: bool) -> Result<Option<BTreeSet<String>>, (usize, String)> {
+fn actions(text: &str, commas: bool) -> Result<Option<BTreeSet<String>>, Wrong> {
     if text.trim() == "*" {
         return Ok(None);
     }
@@ -214,38 +214,24 @@ fn actions(text: &str, commas: bool) -> Result<Option<BTreeSet<String>>, (usize,
 /// # Errors
 /// Everything that is wrong with it.
 pub fn policy_file(file: &str, bytes: &[u8]) -> Result<Policy, Vec<Problem>> {
-    let text = text(file, bytes).map_err(|problem| vec![problem])?;
+    let text = marked_text(file, bytes).map_err(|problem| vec![problem])?;
     let mut policy = Policy {
         source: file.to_owned(),
         ..Policy::default()
     };
     let mut problems = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let number = index + 1;
-        let mut bad = |at: usize, text: String| {
-            problems.push(Problem::at(file, number, line, at, text));
-        };
-        let content = line.trim();
-        if content.is_empty() || content.starts_with('#') {
-            continue;
-        }
-        let mut words = line.split_whitespace();
-        if (words.next(), words.next()) == (Some("policy"), Some("default")) {
-            let word = words.next().unwrap_or_default();
-            let at = line.rfind(word).filter(|_| !word.is_empty());
-            match (Verdict::parse(word), words.next()) {
-                (Some(verdict), None) => policy.default = Some(verdict),
-                _ => bad(
-                    at.unwrap_or(line.len()),
-                    "wants policy default allow, or policy default deny".to_owned(),
-                ),
-            }
-            continue;
-        }
+    for (number, line) in lines(text) {
         let name = format!("{}:{number}", base_name(file));
-        match columns(line).and_then(|columns| columns.rule(name, false)) {
-            Ok(rule) => policy.rules.push(rule),
-            Err((at, text)) => bad(at, text),
+        let read = readable(line).and_then(|()| {
+            if let Some(verdict) = default(line)? {
+                policy.default = Some(verdict);
+            } else {
+                policy.rules.push(columns(line)?.rule(name, false)?);
+            }
+            Ok(())
+        });
+        if let Err((at, text)) = read {
+            problems.push(Problem::at(file, number, line, at, text));
         }
     }
     if problems.is_empty() {
@@ -255,28 +241,102 @@ pub fn policy_file(file: &str, bytes: &[u8]) -> Result<Policy, Vec<Problem>> {
     }
 }
 
+/// The longest line that nodes read, in bytes.
+const LONGEST: usize = 65_000;
+
+/// The lines that say something, each with its number.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.split('\n').enumerate();
+    lines
+        .map(|(index, line)| (index + 1, line.strip_suffix('\r').unwrap_or(line)))
+        .filter(|(_, line)| {
+            let content = line.trim_start_matches('\u{feff}').trim();
+            !content.is_empty() && !content.starts_with('#')
+        })
+}
+
+/// Refuses what nodes skip, or read as a part of what stands beside it.
+fn readable(line: &str) -> Result<(), Wrong> {
+    let wrong = |at, text: &str| Err((at, text.to_owned()));
+    let odd = |c: char| !matches!(c, ' ' | '\t') && (c.is_whitespace() || c.is_control());
+    if line.len() > LONGEST {
+        wrong(LONGEST, "the line is longer than nodes read")
+    } else if line.starts_with('\u{feff}') {
+        wrong(
+            0,
+            "a byte order mark stands before it, and nodes skip the line; save the file without one",
+        )
+    } else if let Some(at) = line.find(odd) {
+        wrong(
+            at,
+            "is neither a space nor a tab, and nodes do not take it for one",
+        )
+    } else if line.starts_with([' ', '\t']) {
+        wrong(0, "begins with white space, and nodes skip such a line")
+    } else {
+        Ok(())
+    }
+}
+
+/// Refuses spaces that nodes read as a part of a word, or as a word that is empty. `what` is the column or line, `start` its byte.
+fn single_spaces(what: &str, start: usize) -> Result<(), Wrong> {
+    let wrong = |at: usize, text: &str| Err((start + at, text.to_owned()));
+    if what.starts_with(' ') {
+        wrong(0, "begins with a space, which nodes do not leave out")
+    } else if let Some(at) = what.find("  ") {
+        wrong(
+            at + 1,
+            "is a second space, and nodes read an empty word between the two",
+        )
+    } else if let Some(content) = what.strip_suffix(' ') {
+        wrong(
+            content.len(),
+            "ends with a space, which nodes do not leave out",
+        )
+    } else {
+        Ok(())
+    }
+}
+
+/// What holds when no rule does, if the line says so.
+fn default(line: &str) -> Result<Option<Verdict>, Wrong> {
+    let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
+    if (words.next(), words.next()) != (Some("policy"), Some("default")) {
+        return Ok(None);
+    }
+    let word = words.next().unwrap_or_default();
+    if let (Some(verdict), None) = (Verdict::parse(word), words.next()) {
+        return Ok(Some(verdict));
+    }
+    let at = line.rfind(word).filter(|_| !word.is_empty());
+    let text = "wants policy default allow, or policy default deny";
+    Err((at.unwrap_or(line.len()), text.to_owned()))
+}
+
 /// The name of a file without its directories.
 pub(super) fn base_name(file: &str) -> &str {
     file.rsplit('/').next().unwrap_or(file)
 }
 
 /// Cuts a line at its tabs.
-fn columns(line: &str) -> Result<Columns<'_>, (usize, String)> {
+fn columns(line: &str) -> Result<Columns<'_>, Wrong> {
     let mut found = Vec::new();
     let mut at = 0;
     for column in line.split('\t') {
-        let start = at + (column.len() - column.trim_start().len());
-        at += column.len() + 1;
-        let column = column.trim();
         if !column.is_empty() {
-            found.push((start, column));
+            found.push((at, column));
         }
+        at += column.len() + 1;
+    }
+    if let Some(content) = line.strip_suffix('\t') {
+        let text = "ends with a tab, which nodes read as a part of the column before it";
+        return Err((content.len(), text.to_owned()));
     }
     let [verdict, rest @ ..] = found.as_slice() else {
         return Err((0, "is no rule".to_owned()));
     };
     let (verdict, rest) = (*verdict, rest);
-    let (word, more) = verdict.1.split_once(' ').unwrap_or((verdict.1, ""));
+    let word = verdict.1.split(' ').next().unwrap_or_default();
     if Verdict::parse(word).is_none() {
         return Err((
             verdict.0,
@@ -284,12 +344,12 @@ fn columns(line: &str) -> Result<Columns<'_>, (usize, String)> {
                 .to_owned(),
         ));
     }
-    if !more.is_empty() {
-        let at = verdict.0 + word.len();
-        return Err((
-            at,
-            "columns are separated by tabs; here is a space".to_owned(),
-        ));
+    if word != verdict.1 {
+        let text = "columns are separated by tabs; here is a space";
+        return Err((verdict.0 + word.len(), text.to_owned()));
+    }
+    for (start, column) in rest {
+        single_spaces(column, *start)?;
     }
     match rest {
         [callers, actions, facts, classes @ ..] if classes.len() < 2 => Ok(Columns {
@@ -316,37 +376,24 @@ fn columns(line: &str) -> Result<Columns<'_>, (usize, String)> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn groups_file(file: &str, bytes: &[u8]) -> Result<Groups, Vec<Problem>> {
-    let text = text(file, bytes).map_err(|problem| vec![problem])?;
+    let text = marked_text(file, bytes).map_err(|problem| vec![problem])?;
     let mut groups = Groups::new();
     let mut problems = Vec::new();
-    let mut lines = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let content = line.trim();
-        if content.is_empty() || content.starts_with('#') {
-            continue;
-        }
-        let number = index + 1;
-        let mut bad = |word: &str, text: &str| {
-            let at = line.find(word).unwrap_or(0);
-            problems.push(Problem::at(file, number, line, at, text));
-        };
-        let mut words = content.split_whitespace();
-        let name = words.next().unwrap_or_default();
-        let members: BTreeSet<String> = words.map(str::to_owned).collect();
-        let good = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-');
-        if !name.chars().all(good) {
-            bad(name, "is no name for a group: letters, digits, _ . -");
-        } else if members.is_empty() {
-            bad(name, "has no members; they follow on the same line");
-        } else if let Some(member) = members.iter().find(|m| m.starts_with('/') || *m == "*") {
-            bad(member, "is no caller id; patterns stand in rules");
-        } else if groups.insert(name.to_owned(), members).is_some() {
-            bad(name, "is there already; a group stands on one line");
-        } else {
-            lines.push((number, line, name));
+    let mut named = Vec::new();
+    for (number, line) in lines(text) {
+        match group(line) {
+            Ok((name, _)) if groups.contains_key(name) => {
+                let text = "is there already; a group stands on one line";
+                problems.push(Problem::at(file, number, line, 0, text));
+            }
+            Ok((name, members)) => {
+                groups.insert(name.to_owned(), members);
+                named.push((number, line, name));
+            }
+            Err((at, text)) => problems.push(Problem::at(file, number, line, at, text)),
         }
     }
-    for (number, line, name) in lines {
+    for (number, line, name) in named {
         let nested = groups
             .get(name)
             .and_then(|members| members.iter().find(|member| groups.contains_key(*member)));
@@ -361,4 +408,35 @@ pub fn groups_file(file: &str, bytes: &[u8]) -> Result<Groups, Vec<Problem>> {
     } else {
         Err(problems)
     }
+}
+
+/// The name of a group, and the ids of its members.
+fn group(line: &str) -> Result<(&str, BTreeSet<String>), Wrong> {
+    readable(line)?;
+    if let Some(at) = line.find('\t') {
+        let text = "is a tab; what stands in a line of groups is separated by one space each";
+        return Err((at, text.to_owned()));
+    }
+    single_spaces(line, 0)?;
+    let (name, members) = line.split_once(' ').unwrap_or((line, ""));
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if !name.chars().all(good) {
+        let text = "is no name for a group: letters from a to z, digits, _ . -";
+        return Err((0, text.to_owned()));
+    }
+    if members.is_empty() {
+        let text = "has no members; they follow on the same line";
+        return Err((0, text.to_owned()));
+    }
+    let mut at = name.len() + 1;
+    let mut ids = BTreeSet::new();
+    for member in members.split(' ') {
+        if member.starts_with('/') || member == "*" {
+            let text = "is no caller id; patterns stand in rules";
+            return Err((at, text.to_owned()));
+        }
+        at += member.len() + 1;
+        ids.insert(member.to_owned());
+    }
+    Ok((name, ids))
 }
