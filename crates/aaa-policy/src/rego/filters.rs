@@ -50,7 +50,10 @@ pub(super) fn ask(
     let there = match kind {
         Kind::Any => narrows(filter),
         Kind::Class => filter.cf_class.iter().any(|class| class == wanted),
-        Kind::Identity => filter.identity.iter().any(|identity| identity == wanted),
+        // A node is selected by facts and classes together, and by any one of the identities.
+        Kind::Identity => {
+            !filter.identity.is_empty() && filter.identity.iter().all(|identity| identity == wanted)
+        }
         Kind::Fact => {
             let fact = parse_fact(wanted).ok_or_else(|| {
                 format!(
@@ -208,6 +211,22 @@ mod tests {
         assert!(has(Kind::Class, "apache") && !has(Kind::Class, "web1"));
         assert!(has(Kind::Identity, "web1") && !has(Kind::Identity, "apache"));
         assert!(ask(Kind::Any, &[], &filter()).unwrap().is_none());
+    }
+
+    #[test]
+    fn no_other_node_can_be_meant_beside_the_wanted() {
+        let asks = |identities: &[&str]| {
+            let filter = Filter {
+                identity: identities.iter().map(|one| (*one).to_owned()).collect(),
+                ..Filter::default()
+            };
+            let missing = ask(Kind::Identity, &[Value::from("web1")], &filter).unwrap();
+            missing.is_none()
+        };
+        assert!(asks(&["web1"]) && asks(&["web1", "web1"]));
+        for others in [&[][..], &["web1", "/./"], &["web2", "web1"], &["/web1/"]] {
+            assert!(!asks(others), "{others:?}");
+        }
     }
 
     #[test]
