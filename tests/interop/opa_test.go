@@ -160,7 +160,7 @@ type oracle struct {
 }
 
 // namesLimit is how the signer says that it does not do something that OPA does.
-var namesLimit = regexp.MustCompile("cannot be applied: (line \\d+: (`(add|sub|mul|div|mod)` expects|modulo on floating|`some .. in collection` expects)|`(sprintf|glob.match)` (takes|knows))")
+var namesLimit = regexp.MustCompile("cannot be applied: (line \\d+: (`(add|sub|mul|div|mod)` expects|modulo on floating|`some .. in collection` expects)|`[a-z0-9_.]+` (takes|knows|gives|orders|names|is|has) )")
 
 const (
 	valueQuery = "data.io.choria.aaasvc.value"

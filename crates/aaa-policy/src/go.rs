@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+mod classes;
+pub(crate) mod pattern;
+
 /// A text as it is when the case of letters does not matter: two are alike when Go's `strings.EqualFold` takes them for one.
 pub(crate) fn folded(text: &str) -> Cow<'_, str> {
     mapped(text, |c| match c {
@@ -14,6 +17,11 @@ pub(crate) fn folded(text: &str) -> Cow<'_, str> {
 /// A text in small letters, rune by rune as Go's `strings.ToLower` does it.
 pub(crate) fn lower(text: &str) -> Cow<'_, str> {
     mapped(text, small)
+}
+
+/// A text in capitals, rune by rune as Go's `strings.ToUpper` does it.
+pub(crate) fn upper(text: &str) -> Cow<'_, str> {
+    mapped(text, capital)
 }
 
 fn mapped(text: &str, map: fn(char) -> char) -> Cow<'_, str> {
@@ -86,8 +94,9 @@ mod tests {
     }
 
     #[test]
-    fn small_letters_are_made_rune_by_rune() {
+    fn letters_are_made_small_and_large_rune_by_rune() {
         assert_eq!(lower("ΑΣ İ Ä"), "ασ i ä");
         assert!(matches!(lower("ab"), Cow::Borrowed(_)));
+        assert_eq!(upper("ßﬁǆ ᾳä"), "ßﬁǄ ᾼÄ");
     }
 }

@@ -5,29 +5,20 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use aaa_core::filter::FactFilter;
-use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
-use crate::go::{folded, lower};
+use crate::go::pattern::{Bad, Pattern};
+use crate::go::{self, folded, lower};
 
 /// The most memory that one compiled pattern takes, in bytes.
 const PATTERN_BYTES: usize = 1 << 18;
 
-/// Compiles a pattern; matching is linear in the text. The error is one line for people.
-pub(super) fn pattern(text: &str, case: Case) -> Result<Regex, String> {
-    RegexBuilder::new(text)
-        .case_insensitive(case == Case::Any)
-        .size_limit(PATTERN_BYTES)
-        .dfa_size_limit(PATTERN_BYTES)
-        .build()
-        .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => "the pattern is too large".to_owned(),
-            error => {
-                let text = error.to_string();
-                let last = text.lines().last().unwrap_or_default();
-                format!("is no pattern: {}", last.trim_start_matches("error: "))
-            }
-        })
+/// Compiles a pattern as nodes read it; matching is linear in the text. The error is one line for people.
+pub(super) fn pattern(text: &str, case: Case) -> Result<Pattern, String> {
+    go::pattern::pattern(text, case == Case::Any, PATTERN_BYTES).map_err(|bad| match bad {
+        Bad::Wrong(why) => format!("is no pattern: {why}"),
+        Bad::NotHere(why) => format!("the pattern {why}"),
+    })
 }
 
 /// Whether the case of letters matters to a pattern.
@@ -128,7 +119,7 @@ pub struct FactTest {
     /// The value as the operator compares texts with it.
     compared: String,
     /// The compiled pattern of [`Operator::Matches`].
-    compiled: Option<Regex>,
+    compiled: Option<Pattern>,
 }
 
 impl PartialEq for FactTest {
@@ -173,8 +164,8 @@ impl FactTest {
     }
 
     /// The pattern that it is compared with, if it is one.
-    pub(super) fn pattern(&self) -> Option<&str> {
-        self.compiled.as_ref().map(Regex::as_str)
+    pub(super) fn pattern(&self) -> Option<&Pattern> {
+        self.compiled.as_ref()
     }
 
     /// Whether a node meets it. A fact that is not there, or is no single value, meets nothing.
@@ -401,7 +392,7 @@ pub struct ClassTest {
     pub text: String,
     /// What the class of a node is to be.
     compared: String,
-    compiled: Option<Regex>,
+    compiled: Option<Pattern>,
 }
 
 impl PartialEq for ClassTest {
@@ -427,8 +418,8 @@ impl ClassTest {
     }
 
     /// The pattern between its slashes, if it is one.
-    pub(super) fn pattern(&self) -> Option<&str> {
-        self.compiled.as_ref().map(Regex::as_str)
+    pub(super) fn pattern(&self) -> Option<&Pattern> {
+        self.compiled.as_ref()
     }
 
     /// A demand as it is compared: nodes put a name into small letters, and take their own classes as they stand.

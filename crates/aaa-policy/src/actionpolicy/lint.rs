@@ -10,6 +10,7 @@ use super::expression::Expression;
 use super::facts::FactTest;
 use super::rules::{Caller, Rule, Verdict, base_name};
 use super::{ActionPolicy, Policy};
+use crate::go::pattern::Pattern;
 
 /// Something in the rules that is probably not meant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,6 +94,7 @@ impl ActionPolicy {
             }
             for pattern in patterns(&rule.nodes) {
                 if anchors(pattern) == (false, false) {
+                    let pattern = pattern.as_str();
                     let text = format!(
                         "/{pattern}/ matches any part of a value; begin it with ^ or end it with $"
                     );
@@ -104,7 +106,7 @@ impl ActionPolicy {
                 match caller {
                     Caller::Pattern(pattern) => {
                         let text = pattern.as_str();
-                        if anchors(text) != (true, true) {
+                        if anchors(pattern) != (true, true) {
                             let text = format!(
                                 "/{text}/ also matches a part of an id; begin it with ^ and end it with $"
                             );
@@ -124,9 +126,9 @@ impl ActionPolicy {
 }
 
 /// Whether a pattern begins where the text does, and ends where it does, whichever way it matches.
-fn anchors(pattern: &str) -> (bool, bool) {
+fn anchors(pattern: &Pattern) -> (bool, bool) {
     // What is no pattern was refused when it was read.
-    regex_syntax::parse(pattern).map_or((true, true), |pattern| {
+    regex_syntax::parse(pattern.regex().as_str()).map_or((true, true), |pattern| {
         let pattern = pattern.properties();
         (
             pattern.look_set_prefix().contains(Look::Start),
@@ -136,7 +138,7 @@ fn anchors(pattern: &str) -> (bool, bool) {
 }
 
 /// The patterns for facts and classes.
-fn patterns(nodes: &Expression) -> Vec<&str> {
+fn patterns(nodes: &Expression) -> Vec<&Pattern> {
     match nodes {
         Expression::Fact(test) => test.pattern().into_iter().collect(),
         Expression::Class(test) => test.pattern().into_iter().collect(),

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use regex::Regex;
-
 use super::expression::{self, Column, Expression, Wrong};
 use super::facts::{Case, pattern};
+use crate::go::pattern::Pattern;
 use crate::problem::{Problem, marked_text};
 
 /// What a rule or a default does.
@@ -43,7 +42,7 @@ pub enum Caller {
     /// An id, or the name of a group.
     Named(String),
     /// Ids that match a pattern.
-    Pattern(Regex),
+    Pattern(Pattern),
 }
 
 /// One rule.

@@ -6,19 +6,23 @@
 use regorus::Value;
 use regorus::unstable::{BUILTINS, BuiltinFcn, Expr, Ref, Source, Span};
 
+use super::alike::{ALIKE, Alike};
 use super::error::{Place, PolicyError};
 use super::filters::{FUNCTIONS, Kind};
 use super::guard::{Refusal, admit};
 use super::input::value;
+use super::otherwise;
 
 /// Functions that the engine has and policies do not: they print, are random, take exponential time, or decide otherwise than OPA's.
-const WITHHELD: [&str; 6] = [
+const WITHHELD: [&str; 8] = [
     "print",
     "rand.intn",
     "uuid.rfc4122",
     "graph.reachable_paths",
     "json.filter",
     "json.remove",
+    "urlquery.decode_object",
+    "urlquery.encode_object",
 ];
 
 /// Functions of OPA 1.17 that policies have not, so that an author who misses one is not told of a slip of the pen. The manual lists
@@ -91,6 +95,8 @@ const OPAS_ONLY: &[&str] = &[
     "strings.render_template",
     "uri.is_valid",
     "uri.parse",
+    "urlquery.decode_object",
+    "urlquery.encode_object",
     "uuid.rfc4122",
     "yaml.is_valid",
     "yaml.marshal",
@@ -116,6 +122,8 @@ enum Work {
     Engine(BuiltinFcn),
     /// What v0 had and the engine has not, or what the engine does in a way that does not do here.
     Own(Own),
+    /// What the engine has, as OPA has it.
+    Alike(Alike),
 }
 
 /// Functions of Rego v0 that the engine lacks, and some of the engine's that need care.
@@ -170,14 +178,17 @@ fn lookup(name: &str) -> Option<(&'static str, Work, u8)> {
     if WITHHELD.contains(&name) || name.starts_with("__") {
         return None;
     }
-    if let Some((own, arity, work)) = OWN.iter().find(|(own, _, _)| *own == name) {
-        return Some((own, Work::Own(*work), *arity));
-    }
-    let engines = ALSO_CALLED
+    let name = ALSO_CALLED
         .iter()
         .find(|(other, _)| *other == name)
         .map_or(name, |(_, engines)| engines);
-    let (engines, function) = BUILTINS.get_key_value(engines)?;
+    if let Some((alike, arity, work)) = ALIKE.iter().find(|(alike, _, _)| *alike == name) {
+        return Some((alike, Work::Alike(*work), *arity));
+    }
+    if let Some((own, arity, work)) = OWN.iter().find(|(own, _, _)| *own == name) {
+        return Some((own, Work::Own(*work), *arity));
+    }
+    let (engines, function) = BUILTINS.get_key_value(name)?;
     Some((engines, Work::Engine(*function), function.1))
 }
 
@@ -227,13 +238,15 @@ impl Builtin {
             return Ok(Value::from(false));
         }
         admit(self.name, arguments)?;
+        otherwise::check(self.name, arguments)?;
         let result = match self.work {
+            Work::Alike(work) => return work(arguments),
             Work::Own(work) => work(arguments),
             Work::Engine((work, _)) => work(&self.span, &self.parameters, arguments, false).ok(),
         };
         match result {
             None | Some(Value::Undefined) => Err(Refusal::Undefined),
-            Some(value) => Ok(value),
+            Some(value) => otherwise::finish(self.name, value),
         }
     }
 }

@@ -154,9 +154,9 @@ impl<'a> Writer<'a> {
     fn operands<'e>(&self, expr: &'e Expr, wanted: &mut Vec<&'e Expr>) {
         match expr {
             Expr::Var { .. } => {}
-            Expr::RefDot { refr, .. } => self.operands(refr, wanted),
+            Expr::RefDot { refr, .. } => self.referred(refr, wanted),
             Expr::RefBrack { refr, index, .. } => {
-                self.operands(refr, wanted);
+                self.referred(refr, wanted);
                 self.operand(index, wanted);
             }
             Expr::BoolExpr {
@@ -185,6 +185,16 @@ impl<'a> Writer<'a> {
                     self.operand(part, wanted);
                 }
             }
+        }
+    }
+
+    /// What a reference begins with: a name, or what is computed and so must have a value.
+    fn referred<'e>(&self, expr: &'e Expr, wanted: &mut Vec<&'e Expr>) {
+        match expr {
+            Expr::Var { .. } | Expr::RefDot { .. } | Expr::RefBrack { .. } => {
+                self.operands(expr, wanted);
+            }
+            other => self.operand(other, wanted),
         }
     }
 
@@ -291,6 +301,10 @@ mod tests {
             (
                 "allow if not f(\"a\" == input.x) == `b`\nf(x) if x",
                 "allow if { _ = (f(\"a\" == input.x)) ; not f(\"a\" == input.x) == `b` }\nf(x) if x",
+            ),
+            (
+                "allow if not json.unmarshal(input.x).a",
+                "allow if { _ = (json.unmarshal(input.x)) ; not json.unmarshal(input.x).a }",
             ),
             (
                 "import input.x as y\nallow if not f(y)\nf(x) if x",

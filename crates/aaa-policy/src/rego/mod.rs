@@ -15,6 +15,7 @@ use regorus::Value;
 use crate::problem::{self, Problem};
 use crate::{Authorizer, Line, Look, Question};
 
+mod alike;
 mod builtins;
 mod defined;
 mod error;
@@ -24,6 +25,7 @@ mod input;
 mod inspect;
 mod lane;
 mod machine;
+mod otherwise;
 mod shape;
 pub mod site;
 mod source;

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use regorus::Value;
 use regorus::unstable::{
     ArithOp, AssignOp, Expr, Literal, LiteralStmt, Query, Ref, Rule, RuleBody, RuleHead, Span,
 };
 
+use super::alike;
 use super::builtins;
 use super::error::{Place, PolicyError};
 use super::filters::{self, Missing};
@@ -353,6 +355,9 @@ impl<'a> Walker<'a> {
                 self.refuse(function.span(), wanted);
             }
         }
+        if own.is_none() {
+            self.pattern(&path, function.span(), arguments);
+        }
         let joins = JOINING.contains(&path.as_str());
         if joins {
             self.body.bits += 1;
@@ -367,6 +372,26 @@ impl<'a> Walker<'a> {
                 }
                 argument => self.expr(argument),
             }
+        }
+    }
+
+    /// Refuses a pattern that is written out, and that there is not here.
+    fn pattern(&mut self, function: &str, span: &Span, arguments: &[Ref<Expr>]) {
+        let place = match function {
+            "regex.replace" => 1,
+            "re_match"
+            | "regex.match"
+            | "regex.split"
+            | "regex.find_n"
+            | "regex.find_all_string_submatch_n" => 0,
+            _ => return,
+        };
+        let written = arguments.get(place).map(AsRef::as_ref);
+        if let Some(Expr::String { value, .. } | Expr::RawString { value, .. }) = written
+            && let Value::String(text) = value
+            && let Some(why) = alike::no_pattern(text)
+        {
+            self.refuse(span, &format!("`{function}`: the pattern {why}"));
         }
     }
 
