@@ -112,7 +112,14 @@ fn identify(
     let chain = certificates(&identity.certificates)?;
     let key = PrivateKeyDer::from_pem_slice(identity.key.expose())
         .map_err(|_| ClientError::Trust("no private key found: a PEM key is wanted".to_owned()))?;
-    builder.with_client_auth_cert(chain, key).map_err(unusable)
+    builder
+        .with_client_auth_cert(chain, key)
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                ClientError::Trust("the private key does not belong to the certificate".to_owned())
+            }
+            error => unusable(error),
+        })
 }
 
 fn unusable(error: impl Display) -> ClientError {

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use super::{Given, Kept, scribe};
 use crate::choria::{self, Network, Right};
-use crate::config::{Document, Kind, Section, Setting};
+use crate::config::{Document, FileContent, Kind, Section, Setting};
 use crate::shell::{Answer, Dependency, Probe};
 
 /// The section `jetstream_auditor`.
@@ -322,19 +322,17 @@ fn tls(section: &Section<'_>) -> Option<Tls> {
     if ca.is_none() && identity.is_none() {
         return Some(Tls::Usual);
     }
-    let setting = if ca.is_some() {
-        "tls_ca"
-    } else {
-        "tls_certificate"
+    let config = |identity, setting| {
+        let authorities = |ca: &FileContent| Trust::Authorities(ca.bytes().to_vec());
+        let trust = ca.as_ref().map_or(Trust::System, authorities);
+        client_config(trust, identity)
+            .map_err(|error| section.problem(setting, error.to_string()))
+            .ok()
     };
-    let trust = ca.map_or(Trust::System, |ca| Trust::Authorities(ca.bytes().to_vec()));
-    match client_config(trust, identity) {
-        Ok(config) => Some(Tls::Given(Box::new(config))),
-        Err(error) => {
-            section.problem(setting, error.to_string());
-            None
-        }
-    }
+    // Alone first, so that it is known whose fault it is.
+    config(None, "tls_ca")?;
+    let config = config(identity, "tls_certificate")?;
+    Some(Tls::Given(Box::new(config)))
 }
 
 fn spool(section: &Section<'_>, delivery: Delivery, checking: bool) -> Option<Spool> {

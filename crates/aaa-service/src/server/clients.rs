@@ -34,6 +34,8 @@ pub(super) struct ClientFiles {
 pub(super) struct Clients {
     pub(super) verifier: Arc<dyn ClientCertVerifier>,
     pub(super) files: Vec<(PathBuf, Digest)>,
+    /// When the first of the lists ends, in seconds of the unix epoch: all clients of its authority are refused then.
+    pub(super) lists_end: Option<i64>,
     /// Cancelled when others decide.
     pub(super) replaced: CancellationToken,
 }
@@ -78,12 +80,16 @@ impl ClientFiles {
         }
         if !crl_files.is_empty() {
             warn_of_gaps(&ca, &lists, found);
+            are_signed(&ca, &lists, provider, found)?;
         }
+        let ends = parsed(&lists).filter_map(|list| list.next_update());
+        let lists_end = ends.map(|end| end.timestamp()).min();
         let mut files = vec![digest_of(&ca_file)];
         files.extend(crl_files.iter().map(digest_of));
         Some(Clients {
             verifier: self.verifier(ca, lists, provider, found)?,
             files,
+            lists_end,
             replaced: CancellationToken::new(),
         })
     }
@@ -160,15 +166,10 @@ fn warn_of_gaps(
     lists: &[CertificateRevocationListDer<'_>],
     found: &mut Problems,
 ) {
-    let listed: Vec<_> = lists
-        .iter()
-        .filter_map(|der| CertificateRevocationList::from_der(der).ok())
-        .map(|(_, list)| list.issuer().as_raw().to_vec())
+    let listed: Vec<_> = parsed(lists)
+        .map(|list| list.issuer().as_raw().to_vec())
         .collect();
-    for der in ca {
-        let Ok((_, authority)) = X509Certificate::from_der(der) else {
-            continue;
-        };
+    for authority in authorities(ca) {
         let name = authority.subject();
         if !listed.iter().any(|issuer| issuer == name.as_raw()) {
             found.warn(
@@ -177,6 +178,51 @@ fn warn_of_gaps(
             );
         }
     }
+}
+
+/// Whether each list in the name of an authority has the signature of one of that name. With another's, nobody comes in.
+fn are_signed(
+    ca: &[CertificateDer<'_>],
+    lists: &[CertificateRevocationListDer<'_>],
+    provider: &CryptoProvider,
+    found: &mut Problems,
+) -> Option<()> {
+    let algorithms = provider.signature_verification_algorithms.all;
+    let signed = |list: &CertificateRevocationList<'_>, by: &X509Certificate<'_>| {
+        let key = &by.public_key().subject_public_key.data;
+        let (list, signature) = (list.tbs_cert_list.as_ref(), &list.signature_value.data);
+        algorithms
+            .iter()
+            .any(|one| one.verify_signature(key, list, signature).is_ok())
+    };
+    for list in parsed(lists) {
+        let issuer = list.issuer().as_raw();
+        let mut named = authorities(ca)
+            .filter(|authority| authority.subject().as_raw() == issuer)
+            .peekable();
+        if named.peek().is_some() && !named.any(|authority| signed(&list, &authority)) {
+            let text = format!(
+                "the list of \"{}\" is not signed by its key in {CA}; {WANTS_CRL} by those who issued the certificates",
+                list.issuer()
+            );
+            found.push(CRL, text);
+            return None;
+        }
+    }
+    Some(())
+}
+
+fn parsed<'a>(
+    lists: &'a [CertificateRevocationListDer<'_>],
+) -> impl Iterator<Item = CertificateRevocationList<'a>> {
+    let parse =
+        |der: &'a CertificateRevocationListDer<'_>| CertificateRevocationList::from_der(der);
+    lists.iter().filter_map(move |der| Some(parse(der).ok()?.1))
+}
+
+fn authorities<'a>(ca: &'a [CertificateDer<'_>]) -> impl Iterator<Item = X509Certificate<'a>> {
+    let parse = |der: &'a CertificateDer<'_>| X509Certificate::from_der(der);
+    ca.iter().filter_map(move |der| Some(parse(der).ok()?.1))
 }
 
 #[cfg(test)]

@@ -59,6 +59,31 @@ fn lists_of_all_issuers_are_taken() {
 }
 
 #[test]
+fn a_list_in_the_name_of_an_authority_has_its_signature() {
+    let files = Files::new();
+    let other = tempfile::tempdir().unwrap();
+    let (one, another) = (
+        files.authority("one"),
+        Authority::new(other.path(), "one").unwrap(),
+    );
+    std::fs::copy(one.path(), files.0.path().join("ca.crt")).unwrap();
+    files.write("own.crl", &one.list(None).unwrap());
+    files.write("forged.crl", &another.list(None).unwrap());
+    let found = |list: &str| {
+        files.found(&format!(
+            "\"tls_ca\": \"@ca.crt\", \"tls_crl\": \"@{list}\""
+        ))
+    };
+    assert_eq!(found("own.crl"), [""; 0]);
+    assert_eq!(
+        found("forged.crl"),
+        [
+            "tls_crl: the list of \"CN=one\" is not signed by its key in tls_ca; wants lists of revoked certificates (CRL) in PEM by those who issued the certificates"
+        ]
+    );
+}
+
+#[test]
 fn what_is_no_list_is_named() {
     let files = Files::new();
     let authority = files.authority("one");

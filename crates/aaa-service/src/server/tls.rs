@@ -159,6 +159,11 @@ impl Tls {
     pub(crate) fn not_after(&self) -> Option<i64> {
         self.current.load().not_after
     }
+
+    /// When the first list of revoked certificates ends, in seconds of the unix epoch.
+    pub(crate) fn lists_end(&self) -> Option<i64> {
+        self.current.load().clients.as_ref()?.lists_end
+    }
 }
 
 impl VerifyClient for Tls {

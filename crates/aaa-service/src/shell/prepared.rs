@@ -247,23 +247,41 @@ fn address(document: &Document, key: &str, chosen: Option<String>, port: &str) -
 
 /// How long before its end a certificate is warned of.
 const EXPIRY_WARNING: Duration = Duration::from_hours(14 * 24);
+/// The same of a list of revoked certificates, of which there is a new one every few days.
+const LIST_WARNING: Duration = Duration::from_hours(24);
 
 fn warn_of_expiry(tls: &Tls, shell: &mut Shell, found: &mut Problems) {
-    let Some(not_after) = tls.not_after() else {
+    let lists = "has ended; clients with certificates of its issuer are refused";
+    let lists = ("tls_crl", LIST_WARNING, lists);
+    warn_of_end(lists, tls.lists_end(), shell, found);
+    let certificate = "has expired; clients will refuse it";
+    let certificate = ("tls_certificate", EXPIRY_WARNING, certificate);
+    warn_of_end(certificate, tls.not_after(), shell, found);
+    if let Some(not_after) = tls.not_after() {
+        metrics::certificate_expiry(&shell.site, not_after);
+    }
+}
+
+fn warn_of_end(
+    (setting, soon, ended): (&str, Duration, &str),
+    end: Option<i64>,
+    shell: &mut Shell,
+    found: &mut Problems,
+) {
+    let Some(end) = end else {
         return;
     };
-    shell.ends("tls_certificate", Some(not_after));
-    let mut warn = |text: String| found.warn_of(Topic::Ending, "tls_certificate", text);
-    let left = not_after.saturating_sub(shell.clock.now().as_second());
+    shell.ends(setting, Some(end));
+    let mut warn = |text: String| found.warn_of(Topic::Ending, setting, text);
+    let left = end.saturating_sub(shell.clock.now().as_second());
     match u64::try_from(left) {
-        Err(_) | Ok(0) => warn("has expired; clients will refuse it".to_owned()),
-        Ok(left) if left < EXPIRY_WARNING.as_secs() => warn(format!(
+        Err(_) | Ok(0) => warn(ended.to_owned()),
+        Ok(left) if left < soon.as_secs() => warn(format!(
             "expires in {}",
             aaa_core::duration::human(Duration::from_secs(left))
         )),
         Ok(_) => {}
     }
-    metrics::certificate_expiry(&shell.site, not_after);
 }
 
 /// Takes certificate, key, authorities and lists of revoked certificates anew when one of them changes.

@@ -9,7 +9,6 @@ use aaa_core::key::Ed25519Key;
 use aaa_testing::nats::{self, NatsServer};
 use aaa_testing::okta::{self, Okta};
 use async_nats::jetstream;
-use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 
 use super::support::{Home, Run, Services};
@@ -212,56 +211,6 @@ fn tokens_that_the_signer_will_not_take_are_found_beforehand() {
         "fail",
         "is not the public key of userlist_authenticator.signing_key",
     );
-}
-
-#[test]
-fn what_ends_is_said_in_time() {
-    let home = site();
-    for (name, validity) in [("login.jwt", "490h"), ("signer.jwt", "970h")] {
-        let kind = if name == "login.jwt" {
-            "chain-issuer"
-        } else {
-            "delegator"
-        };
-        let seed = format!("site/{}", name.replace(".jwt", ".seed"));
-        home.aaa(&[
-            "token",
-            "issue",
-            kind,
-            "--issuer-seed",
-            "site/issuer.seed",
-            "--public-key",
-            &public(&home, &seed),
-            "--validity",
-            validity,
-            "--force",
-            "-o",
-            &format!("site/{name}"),
-        ])
-        .ends(0);
-    }
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
-    home.write("site/tls.pem", &params.self_signed(&key).unwrap().pem());
-    home.write("site/tls.key", &key.serialize_pem());
-    let run = offline(&home).ends(1);
-    says(
-        &run,
-        "expiry",
-        "userlist_authenticator.signing_token",
-        "warn",
-        "ends in 20 d",
-    );
-    says(
-        &run,
-        "expiry",
-        "basicjwt_signer.signing_token",
-        "ok",
-        "is good for 40 d",
-    );
-    says(&run, "expiry", "tls_certificate", "fail", "ago; replace it");
-    assert_eq!(said(&run, "expiry", "tls_certificate").len(), 1);
 }
 
 #[test]
@@ -570,3 +519,5 @@ async fn the_tenant_is_asked_without_a_login() {
         "cannot be reached",
     );
 }
+
+mod ends;

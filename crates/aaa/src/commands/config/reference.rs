@@ -29,8 +29,7 @@ sections. `aaa config check FILE` names everything that is wrong in a file, `aaa
 This page is printed by `aaa config reference`, a table for each section of the file.
 ";
 
-const HEAD: &str =
-    "\n| setting | what it says | what it holds | for example |\n|---|---|---|---|\n";
+const HEAD: &str = "\n| setting | what it says | what it holds |\n|---|---|---|\n";
 
 const CHORIA_CONFIG: &str = "
 ## In the Choria configuration
@@ -87,13 +86,12 @@ fn doc(path: &str) -> &'static str {
 fn row(page: &mut String, setting: &Setting) {
     let mut holds = kind(setting.kind);
     if let Some(default) = setting.default {
-        let _infallible = write!(holds, "; default `{default}`");
+        let _infallible = write!(holds, ". Default: `{default}`");
     }
-    let example = match setting.example {
-        "" => String::new(),
-        example => format!("`{example}`"),
-    };
-    let cells = [&format!("`{}`", setting.key), setting.doc, &holds, &example];
+    if !setting.example.is_empty() {
+        let _infallible = write!(holds, ". Example: `{}`", setting.example);
+    }
+    let cells = [&format!("`{}`", setting.key), setting.doc, &holds];
     // A bar would end the cell, in code too.
     let cells = cells.map(|cell| cell.replace('|', "\\|"));
     let _infallible = writeln!(page, "| {} |", cells.join(" | "));

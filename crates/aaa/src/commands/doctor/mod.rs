@@ -23,6 +23,8 @@ use report::{Check, Finding, Report, Status};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long before its end something is warned of, in seconds.
 const SOON: i64 = 30 * 24 * 3600;
+/// The same of lists of revoked certificates, of which there is a new one every few days.
+const SOON_LIST: i64 = 24 * 3600;
 
 /// Say what works, what changes and what is unsafe in the configuration of a service
 ///
@@ -91,7 +93,8 @@ async fn findings(examined: Examined, args: &Args, now: Timestamp) -> Vec<Findin
     });
     findings.extend(warnings.map(|problem| told(problem, Status::Warn)));
     findings.extend(site::findings(&document, &args.config));
-    findings.extend(ends.iter().map(|end| ending(end, now)));
+    let auditors = site::auditors_end(&document);
+    findings.extend(ends.iter().chain(&auditors).map(|end| ending(end, now)));
     findings.extend(changes::findings(&document, site::chained(&document)));
     if !args.offline {
         let asked: Vec<_> = probes
@@ -120,10 +123,15 @@ fn told(problem: &Problem, otherwise: Status) -> Finding {
 /// How long something still lasts.
 fn ending(end: &End, now: Timestamp) -> Finding {
     let left = end.at.saturating_sub(now.as_second());
+    let soon = if end.setting == "tls_crl" {
+        SOON_LIST
+    } else {
+        SOON
+    };
     let (status, text) = if left <= 0 {
         let ago = days(left.saturating_neg());
         (Status::Fail, format!("ended {ago} ago; replace it"))
-    } else if left < SOON {
+    } else if left < soon {
         let left = days(left);
         (Status::Warn, format!("ends in {left}; replace it before"))
     } else {

@@ -4,10 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use aaa_core::duration;
-use aaa_core::key::{SigningKey, VerifyingKey};
+use aaa_core::key::{SigningKey, VerifyingKey, certificate_end};
 use aaa_core::token::Verifier;
+use aaa_service::audit::JETSTREAM_AUDITOR;
 use aaa_service::config::{Document, FileContent, Kind, MAX_FILE_BYTES, Problems, Section};
+use aaa_service::shell::End;
 use aaa_signer::settings::BASICJWT_SIGNER;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 
 use super::report::{Check, Finding, Status};
 
@@ -63,6 +67,22 @@ pub(super) fn findings(document: &Document, path: &Path) -> Vec<Finding> {
         findings.extend(issuers(&logins, signer));
     }
     findings
+}
+
+/// When the certificates end that auditors show to their servers.
+pub(super) fn auditors_end(document: &Document) -> Vec<End> {
+    let auditors = document.top().list("auditors");
+    let end = |name: &String| {
+        let section = document.section(&format!("{name}_auditor"), JETSTREAM_AUDITOR)?;
+        let content = FileContent::read(&section.path("tls_certificate")?, MAX_FILE_BYTES).ok()?;
+        let certificate = CertificateDer::from_pem_slice(content.bytes()).ok()?;
+        Some(End {
+            setting: section.key("tls_certificate"),
+            at: certificate_end(&certificate)?,
+        })
+    };
+    let over_nats = |name: &&String| matches!(name.as_str(), "jetstream" | "natsstream");
+    auditors.iter().filter(over_nats).filter_map(end).collect()
 }
 
 /// The sections of the authenticators that are asked.
