@@ -7,7 +7,7 @@ use aaa_api::handler::{Handlers, LoginHandler};
 use aaa_core::clock::SharedClock;
 use aaa_service::config::{Document, Topic};
 use aaa_service::readiness::ReadyHandle;
-use aaa_service::shell::{self, Program, Shell};
+use aaa_service::shell::{self, Program, Shell, Take};
 use aaa_service::telemetry::metrics::reload_error;
 use tokio::time::MissedTickBehavior;
 
@@ -15,7 +15,8 @@ use crate::doors::{self, Kind, Loaded, Opened, Parts};
 use crate::login::Login;
 use crate::meter::Meter;
 use crate::pool::HashPool;
-use crate::throttle::Throttle;
+use crate::throttle::{self, Throttle};
+use crate::{certificate, okta, settings};
 
 /// The program of logins alone.
 pub const PROGRAM: Program = Program {
@@ -26,6 +27,14 @@ pub const PROGRAM: Program = Program {
 
 /// What the service calls itself where it registers.
 const LOGINS: &str = "authenticator";
+/// The settings that a reload takes.
+const RELOADED: &[&str] = &[
+    LOGINS,
+    certificate::SECTION,
+    settings::SECTION,
+    okta::SECTION,
+    throttle::SECTION,
+];
 /// How often it is looked at what nobody tells of: policy files, the end of the signing token.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -146,10 +155,7 @@ impl Service {
 
     fn hook_into(&self, shell: &mut Shell) {
         let reloaded = self.clone();
-        shell.on_reload(LOGINS, move |document| {
-            reloaded.reload(document);
-            Ok(())
-        });
+        shell.on_reload(LOGINS, RELOADED, move |document| reloaded.reload(document));
         let (looking, tasks, draining) = (self.clone(), shell.tasks(), shell.draining());
         shell.on_start(LOGINS, move || async move {
             looking.look_at_signing_tokens();
@@ -216,29 +222,22 @@ impl Service {
         }
     }
 
-    /// Takes over a configuration that is read anew. What is wrong goes to its problems, and then nothing changes.
-    fn reload(&self, document: &Document) {
-        let before = document.problems().errors().len();
+    /// Reads a configuration anew. What is wrong is for the document.
+    fn reload(&self, document: &Document) -> Option<Take> {
         let kinds = doors::chosen(document);
-        if document.problems().errors().len() > before {
-            return;
-        }
         let opened = self.doors().iter().map(Opened::kind);
         if !opened.eq(kinds.iter().copied()) {
             document.problem("authenticator", "changed; that takes effect with a restart");
-            return;
         }
-        let Some(loaded) = doors::load(document, &kinds, self.clock.now()) else {
-            return;
-        };
-        for (opened, door) in self.doors().iter().zip(loaded.doors) {
-            opened.replace(door);
-        }
-        self.throttle.replace(loaded.throttle);
-        self.look_at_signing_tokens();
-        for warning in document.problems().warnings() {
-            tracing::warn!(setting = warning.key, "{}", warning.text);
-        }
+        let loaded = doors::load(document, &kinds, self.clock.now())?;
+        let service = self.clone();
+        Some(Box::new(move || {
+            for (opened, door) in service.doors().iter().zip(loaded.doors) {
+                opened.replace(door);
+            }
+            service.throttle.replace(loaded.throttle);
+            service.look_at_signing_tokens();
+        }))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aaa_service::config::{Document, FileContent, MAX_FILE_BYTES};
-use aaa_service::shell::{Answer, Dependency, Probe, Shell};
+use aaa_service::shell::{Answer, Dependency, Following, Probe, Shell};
 use jiff::Timestamp;
 
 use crate::authenticator::Authenticator;
@@ -161,6 +161,7 @@ pub(crate) struct Opened {
     kind: Kind,
     authenticator: Running,
     pub(crate) mint: Arc<Mint>,
+    key_files: Following,
     allow_unsigned: Arc<AtomicBool>,
     fallback: Arc<AtomicBool>,
 }
@@ -168,7 +169,7 @@ pub(crate) struct Opened {
 #[derive(Clone)]
 enum Running {
     Certificate(Arc<Certificate>),
-    Userlist(Arc<Userlist>),
+    Userlist(Arc<Userlist>, Following),
     Okta(Arc<Okta>),
 }
 
@@ -191,7 +192,7 @@ impl LoadedDoor {
         let mint = Arc::new(Mint::new(issue.files, issue.minter, issue.validity));
         let keys: Vec<&FileContent> = issue.key_files.iter().collect();
         let (changed, clock) = (Arc::clone(&mint), shell.clock());
-        shell.follow_all("signing_key", &keys, MAX_FILE_BYTES, move |contents| {
+        let key_files = shell.follow_all("signing_key", &keys, MAX_FILE_BYTES, move |contents| {
             let outcome = changed.files_changed(contents, clock.now());
             look();
             outcome
@@ -200,6 +201,7 @@ impl LoadedDoor {
             kind: self.kind,
             authenticator,
             mint,
+            key_files,
             allow_unsigned: Arc::new(AtomicBool::new(issue.allow_unsigned)),
             fallback: Arc::new(AtomicBool::new(issue.fallback)),
         }
@@ -224,13 +226,16 @@ impl Running {
     fn userlist(shell: &mut Shell, parts: &Parts, own: LoadedUsers) -> Self {
         let (pool, meter) = (Arc::clone(&parts.pool), parts.meter.clone());
         let userlist = Arc::new(Userlist::new(own.source, own.users, pool, meter));
-        if let Some(file) = &own.users_file {
-            let userlist = Arc::clone(&userlist);
-            shell.follow("users_file", file, USERS_FILE_LIMIT, move |content| {
-                userlist.file_changed(content)
-            });
-        }
-        Self::Userlist(userlist)
+        let (changed, file) = (
+            Arc::clone(&userlist),
+            own.users_file.iter().collect::<Vec<_>>(),
+        );
+        let following = shell.follow_all("users_file", &file, USERS_FILE_LIMIT, move |contents| {
+            contents
+                .iter()
+                .try_for_each(|content| changed.file_changed(content))
+        });
+        Self::Userlist(userlist, following)
     }
 }
 
@@ -242,7 +247,7 @@ impl Opened {
     pub(crate) fn door(&self) -> Door {
         let authenticator: Arc<dyn Authenticator> = match &self.authenticator {
             Running::Certificate(certificate) => Arc::clone(certificate) as _,
-            Running::Userlist(userlist) => Arc::clone(userlist) as _,
+            Running::Userlist(userlist, _) => Arc::clone(userlist) as _,
             Running::Okta(okta) => Arc::clone(okta) as _,
         };
         Door {
@@ -256,7 +261,8 @@ impl Opened {
     /// Takes over other settings of the same kind, that were read already.
     pub(crate) fn replace(&self, loaded: LoadedDoor) {
         match (&self.authenticator, loaded.own) {
-            (Running::Userlist(userlist), Own::Userlist(own)) => {
+            (Running::Userlist(userlist, following), Own::Userlist(own)) => {
+                following.point_to(&own.users_file.iter().collect::<Vec<_>>(), Vec::new());
                 userlist.replace(own.source, own.users);
             }
             (Running::Okta(okta), Own::Okta(own)) => okta.replace(*own),
@@ -267,6 +273,8 @@ impl Opened {
             _ => return,
         }
         let issue = loaded.issue;
+        self.key_files
+            .point_to(&issue.key_files.iter().collect::<Vec<_>>(), Vec::new());
         self.mint.replace(issue.files, issue.minter, issue.validity);
         self.allow_unsigned
             .store(issue.allow_unsigned, Ordering::Relaxed);
@@ -277,7 +285,7 @@ impl Opened {
     pub(crate) fn look_at_policies(&self) -> Result<(), String> {
         match &self.authenticator {
             Running::Certificate(certificate) => certificate.look_at_policies(),
-            Running::Userlist(userlist) => userlist.look_at_policies().map(drop),
+            Running::Userlist(userlist, _) => userlist.look_at_policies().map(drop),
             Running::Okta(okta) => okta.look_at_policies(),
         }
     }

@@ -9,11 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
@@ -34,10 +33,19 @@ const LINKS: usize = 16;
 /// Files that are followed together, and who hears of them.
 pub(crate) struct Follow {
     what: String,
-    places: Places,
     limit: u64,
-    seen: BTreeMap<PathBuf, Seen>,
+    files: Following,
     changed: Changed,
+}
+
+/// What is followed; whoever takes over other settings points it to other files. Clones speak of the same.
+#[derive(Clone)]
+pub struct Following(Arc<Mutex<Files>>);
+
+struct Files {
+    paths: Vec<PathBuf>,
+    directories: Vec<Directory>,
+    seen: BTreeMap<PathBuf, Seen>,
 }
 
 /// A directory of which all files with certain endings or names are followed, also those that are added later.
@@ -63,36 +71,6 @@ impl Directory {
     }
 }
 
-/// Which files are followed together: some by their paths, and all that directories hold. Whoever has this may name others later, which are
-/// followed from the next look on; a reload ends with one.
-#[derive(Debug, Clone, Default)]
-pub struct Places(Arc<ArcSwap<(Vec<PathBuf>, Vec<Directory>)>>);
-
-impl Places {
-    /// Files that were read, some of them from directories, and these.
-    pub fn set(&self, read: &[&FileContent], directories: Vec<Directory>) {
-        let paths = read.iter().map(|file| file.path().to_owned());
-        self.put(paths.collect(), directories);
-    }
-
-    fn put(&self, mut paths: Vec<PathBuf>, directories: Vec<Directory>) {
-        paths.retain(|path| !directories.iter().any(|directory| directory.holds(path)));
-        self.0.store(Arc::new((paths, directories)));
-    }
-
-    fn directories(&self) -> Vec<Directory> {
-        self.0.load().1.clone()
-    }
-
-    /// The files that there are now.
-    fn files(&self) -> Vec<PathBuf> {
-        let places = self.0.load();
-        let listed = places.1.iter().map(Directory::files);
-        let listed = listed.filter_map(Result::ok).flatten();
-        places.0.iter().cloned().chain(listed).collect()
-    }
-}
-
 /// Takes the new content of all the files. An error says why it could not be taken.
 type Changed = Box<dyn FnMut(&[FileContent]) -> Result<(), String> + Send>;
 
@@ -104,65 +82,39 @@ enum Seen {
 }
 
 impl Follow {
-    /// Follows what was read, from the state it had then. `what` is the setting or the thing, for log and metrics.
+    /// Follows what was read, from the state it had then, and the files of directories, of which what was read from them is a part.
+    /// `what` is the setting or the thing, for log and metrics.
     pub(crate) fn new(
         what: impl Into<String>,
-        read: &[&FileContent],
-        limit: u64,
-        changed: impl FnMut(&[FileContent]) -> Result<(), String> + Send + 'static,
-    ) -> Self {
-        let read = read
-            .iter()
-            .map(|file| (file.path().to_owned(), file.digest()));
-        Self::of_digests(what, read.collect(), limit, changed)
-    }
-
-    /// Follows the files of directories, too. What was read from them before is among what was read.
-    #[must_use]
-    pub(crate) fn in_directories(self, directories: Vec<Directory>) -> Self {
-        self.places.put(self.places.files(), directories);
-        self
-    }
-
-    /// Follows files of which only the digests were kept.
-    pub(crate) fn of_digests(
-        what: impl Into<String>,
         read: Vec<(PathBuf, Digest)>,
+        directories: Vec<Directory>,
         limit: u64,
         changed: impl FnMut(&[FileContent]) -> Result<(), String> + Send + 'static,
     ) -> Self {
-        let places = Places::default();
-        places.put(
-            read.iter().map(|(path, _)| path.clone()).collect(),
-            Vec::new(),
-        );
         Self {
             what: what.into(),
-            places,
-            seen: read
-                .into_iter()
-                .map(|(path, digest)| (path, Seen::Content(digest)))
-                .collect(),
             limit,
+            files: Following(Arc::new(Mutex::new(Files::read(read, directories)))),
             changed: Box::new(changed),
         }
     }
 
-    /// Which files these are, to name others.
-    pub(crate) fn places(&self) -> Places {
-        self.places.clone()
+    /// To point it elsewhere.
+    pub(crate) fn following(&self) -> Following {
+        self.files.clone()
     }
 
     /// Looks at the files and passes them on if they changed. What cannot be read or taken is said once.
     fn look(&mut self, site: &str) {
         let mut found = Vec::new();
-        for directory in self.places.directories() {
+        let mut files = self.files.lock();
+        for directory in &files.directories {
             if let Err(error) = directory.files() {
                 let problem = format!("{}: {error}", directory.path.display());
-                found.push((directory.path, Err(problem)));
+                found.push((directory.path.clone(), Err(problem)));
             }
         }
-        for path in self.places.files() {
+        for path in files.all() {
             let content = read(&path, self.limit);
             found.push((path, content));
         }
@@ -170,10 +122,11 @@ impl Follow {
             .iter()
             .map(|(path, read)| (path.clone(), Seen::of(read)))
             .collect();
-        if seen == self.seen {
+        if seen == files.seen {
             return;
         }
-        self.seen = seen;
+        files.seen = seen;
+        drop(files);
         let outcome = found
             .into_iter()
             .map(|(_, read)| read)
@@ -193,6 +146,48 @@ impl Follow {
     }
 }
 
+impl Following {
+    /// Follows these from now on, from the state in which they were read, and no others.
+    pub fn point_to(&self, read: &[&FileContent], directories: Vec<Directory>) {
+        *self.lock() = Files::read(digests(read), directories);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Files> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Files {
+    fn read(read: Vec<(PathBuf, Digest)>, directories: Vec<Directory>) -> Self {
+        let (mut paths, mut seen) = (Vec::new(), BTreeMap::new());
+        for (path, digest) in read {
+            if !directories.iter().any(|directory| directory.holds(&path)) {
+                paths.push(path.clone());
+            }
+            seen.insert(path, Seen::Content(digest));
+        }
+        Self {
+            paths,
+            directories,
+            seen,
+        }
+    }
+
+    /// The files that there are to follow now.
+    fn all(&self) -> Vec<PathBuf> {
+        let listed = self.directories.iter().map(Directory::files);
+        let listed = listed.filter_map(Result::ok).flatten();
+        self.paths.iter().cloned().chain(listed).collect()
+    }
+
+    /// The directories that are followed as a whole.
+    fn whole(&self) -> impl Iterator<Item = PathBuf> {
+        self.directories
+            .iter()
+            .map(|directory| directory.path.clone())
+    }
+}
+
 impl Directory {
     fn holds(&self, path: &Path) -> bool {
         let name = path.file_name().and_then(|name| name.to_str());
@@ -201,6 +196,12 @@ impl Directory {
             && (name.is_some_and(|name| self.names.contains(&name))
                 || ending.is_some_and(|ending| self.endings.contains(&ending)))
     }
+}
+
+/// What is known of files that were read.
+pub(crate) fn digests(read: &[&FileContent]) -> Vec<(PathBuf, Digest)> {
+    let known = |file: &&FileContent| (file.path().to_owned(), file.digest());
+    read.iter().map(known).collect()
 }
 
 fn read(path: &Path, limit: u64) -> Result<FileContent, String> {
@@ -219,6 +220,7 @@ impl Seen {
 /// The thread that follows files. It ends when this is dropped.
 pub(crate) struct Watch {
     orders: Sender<Order>,
+    turn: Arc<Mutex<()>>,
 }
 
 enum Order {
@@ -240,7 +242,9 @@ impl Watch {
         if let Err(error) = &watcher {
             tracing::warn!(%error, "files cannot be watched; they are looked at every {LOOK_WITHOUT_WATCH:?}");
         }
+        let turn = Arc::new(Mutex::new(()));
         let follower = Follower {
+            turn: Arc::clone(&turn),
             site: site.to_owned(),
             follows,
             watcher: watcher.ok(),
@@ -252,10 +256,21 @@ impl Watch {
         std::thread::Builder::new()
             .name("watch".to_owned())
             .spawn(move || follower.run(&received))?;
-        Ok(Self { orders })
+        Ok(Self { orders, turn })
     }
 
-    /// Looks at all files now; returns when it is done. Blocks.
+    /// As long as it is held, no change is read and passed on: whoever reads files and takes what they say does so in one turn, or
+    /// one would put what it read earlier over what another read later.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn try_turn(&self) -> std::sync::TryLockResult<MutexGuard<'_, ()>> {
+        self.turn.try_lock()
+    }
+
+    /// Looks at all files now; returns when it is done. Blocks, for ever in one's own turn.
     pub(crate) fn look(&self) {
         let (done, wait) = mpsc::channel();
         if self.orders.send(Order::Look(done)).is_ok() {
@@ -271,6 +286,7 @@ impl Drop for Watch {
 }
 
 struct Follower {
+    turn: Arc<Mutex<()>>,
     site: String,
     follows: Vec<Follow>,
     watcher: Option<RecommendedWatcher>,
@@ -340,6 +356,8 @@ impl Follower {
     }
 
     fn look(&mut self) {
+        let turn = Arc::clone(&self.turn);
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.rewatch();
         self.stamps = self.stamps();
         for follow in &mut self.follows {
@@ -374,14 +392,17 @@ impl Follower {
         let mut wanted = BTreeSet::new();
         self.names.clear();
         self.whole.clear();
-        for path in self.files() {
-            places(&path, &mut wanted, &mut self.names);
-        }
-        for directory in self.whole_directories() {
-            places(&directory.path, &mut wanted, &mut self.names);
-            if let Ok(path) = directory.path.canonicalize() {
-                wanted.insert(path.clone());
-                self.whole.insert(path);
+        for follow in &self.follows {
+            let files = follow.files.lock();
+            for path in files.all() {
+                places(&path, &mut wanted, &mut self.names);
+            }
+            for directory in files.whole() {
+                places(&directory, &mut wanted, &mut self.names);
+                if let Ok(path) = directory.canonicalize() {
+                    wanted.insert(path.clone());
+                    self.whole.insert(path);
+                }
             }
         }
         let Some(watcher) = &mut self.watcher else {
@@ -409,24 +430,15 @@ impl Follower {
     }
 
     fn stamps(&self) -> BTreeMap<PathBuf, Option<Stamp>> {
-        let directories = self.whole_directories().into_iter();
-        let directories = directories.map(|directory| directory.path);
+        let paths = self.follows.iter().flat_map(|follow| {
+            let files = follow.files.lock();
+            files.whole().chain(files.all()).collect::<Vec<_>>()
+        });
         let stamped = |path: PathBuf| {
             let metadata = std::fs::metadata(&path).ok();
             (path, metadata.as_ref().map(stamp))
         };
-        directories.chain(self.files()).map(stamped).collect()
-    }
-
-    fn files(&self) -> Vec<PathBuf> {
-        let files = self.follows.iter().map(|follow| follow.places.files());
-        files.flatten().collect()
-    }
-
-    fn whole_directories(&self) -> Vec<Directory> {
-        let directories = self.follows.iter();
-        let directories = directories.map(|follow| follow.places.directories());
-        directories.flatten().collect()
+        paths.map(stamped).collect()
     }
 }
 

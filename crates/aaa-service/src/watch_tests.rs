@@ -16,7 +16,7 @@ struct Followed {
 fn follow(path: &Path) -> Followed {
     let (tell, heard) = channel();
     let read = FileContent::read(path, 1024).unwrap();
-    let follow = Follow::new("users", &[&read], 1024, move |files| {
+    let follow = Follow::new("users", digests(&[&read]), Vec::new(), 1024, move |files| {
         let text = files[0].text().unwrap().to_owned();
         let refused = text == "broken";
         tell.send(text).unwrap();
@@ -111,7 +111,7 @@ fn a_change_between_reading_and_following_is_heard() {
     let read = FileContent::read(&path, 1024).unwrap();
     std::fs::write(&path, "two").unwrap();
     let (tell, heard) = channel();
-    let follow = Follow::new("users", &[&read], 1024, move |files| {
+    let follow = Follow::new("users", digests(&[&read]), Vec::new(), 1024, move |files| {
         tell.send(files[0].text().unwrap().to_owned()).unwrap();
         Ok(())
     });
@@ -160,12 +160,12 @@ fn what_is_added_to_a_directory_or_removed_is_heard() {
     };
     let (tell, heard) = channel();
     let read = FileContent::read(&dir.path().join("a.rego"), 64).unwrap();
-    let follow = Follow::new("policies", &[&read], 64, move |files| {
+    let read = digests(&[&read]);
+    let follow = Follow::new("policies", read, vec![directory], 64, move |files| {
         let names = files.iter().map(|file| file.text().unwrap().to_owned());
         tell.send(names.collect::<Vec<_>>()).unwrap();
         Ok(())
-    })
-    .in_directories(vec![directory]);
+    });
     let watch = Watch::start("watch-test", vec![follow]).unwrap();
     watch.look();
     assert!(heard.try_recv().is_err());
@@ -195,38 +195,51 @@ fn what_is_added_to_a_directory_or_removed_is_heard() {
 }
 
 #[test]
-fn other_places_are_followed_from_the_next_look_on() {
-    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let write = |dir: &TempDir, name: &str, text: &str| {
+fn other_files_are_followed_instead() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
         let path = dir.path().join(name);
         std::fs::write(&path, text).unwrap();
         FileContent::read(&path, 64).unwrap()
     };
-    let first = write(&old, "a", "one");
     let (tell, heard) = channel();
-    let follow = Follow::new("policies", &[&first], 64, move |files| {
-        let texts = files.iter().map(|file| file.text().unwrap().to_owned());
-        tell.send(texts.collect::<Vec<_>>()).unwrap();
+    let old = digests(&[&write("old", "one")]);
+    let follow = Follow::new("users", old, Vec::new(), 64, move |files| {
+        tell.send(files[0].text().unwrap().to_owned()).unwrap();
         Ok(())
     });
-    let places = follow.places();
+    let following = follow.following();
     let watch = Watch::start("watch-test", vec![follow]).unwrap();
     watch.look();
-    assert!(heard.try_recv().is_err());
 
-    let second = write(&new, "a.rego", "two");
-    let directory = Directory {
-        path: new.path().to_owned(),
-        endings: &["rego"],
-        names: &[],
-        most: 4,
-    };
-    places.set(&[&second], vec![directory]);
+    let new = write("new", "two");
+    write("new", "three");
+    following.point_to(&[&new], Vec::new());
+    // What has changed since it was read is found, too.
     watch.look();
-    assert_eq!(heard.try_recv().unwrap(), ["two"]);
-    write(&old, "a", "three");
+    assert_eq!(heard.try_recv().unwrap(), "three");
+    write("old", "four");
     watch.look();
     assert!(heard.try_recv().is_err());
-    write(&new, "b.rego", "four");
-    assert_eq!(heard.recv_timeout(LONG).unwrap(), ["two", "four"]);
+    write("new", "five");
+    assert_eq!(heard.recv_timeout(LONG).unwrap(), "five");
+}
+
+#[test]
+fn a_change_is_read_and_passed_on_in_one_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("users");
+    std::fs::write(&path, "one").unwrap();
+    let read = FileContent::read(&path, 64).unwrap();
+    let (tell, heard) = channel();
+    let (lend, turn) = channel::<Arc<Mutex<()>>>();
+    let follow = Follow::new("users", digests(&[&read]), Vec::new(), 64, move |_| {
+        let turn = turn.recv().unwrap();
+        tell.send(turn.try_lock().is_err()).unwrap();
+        Ok(())
+    });
+    let watch = Watch::start("watch-test", vec![follow]).unwrap();
+    lend.send(Arc::clone(&watch.turn)).unwrap();
+    std::fs::write(&path, "two").unwrap();
+    assert!(heard.recv_timeout(LONG).unwrap());
 }

@@ -53,7 +53,9 @@ struct Watch {
     watched: Watched,
     expiry: Expiry,
     clock: SharedClock,
-    left: Gauge,
+    site: String,
+    /// There once there was a token.
+    left: Option<Gauge>,
     ready: ReadyHandle,
     warned: bool,
 }
@@ -63,30 +65,29 @@ impl Expiry {
     pub(crate) fn watch(shell: &mut Shell, watched: Watched, expires: Option<i64>) -> Self {
         let expiry = Self(Arc::new(AtomicI64::new(NEVER)));
         expiry.set(expires);
-        if expires.is_some() {
-            let mut watch = Watch {
-                watched,
-                expiry: expiry.clone(),
-                clock: shell.clock(),
-                left: metrics::gauge!(watched.metric, "site" => shell.site().to_owned()),
-                ready: shell.readiness().register(watched.condition),
-                warned: false,
-            };
-            let (tasks, draining) = (shell.tasks(), shell.draining());
-            shell.on_start(watched.condition, move || async move {
-                watch.look();
-                tasks.spawn(async move {
-                    while draining
-                        .run_until_cancelled(tokio::time::sleep(EVERY))
-                        .await
-                        .is_some()
-                    {
-                        watch.look();
-                    }
-                });
-                Ok(())
+        let mut watch = Watch {
+            watched,
+            expiry: expiry.clone(),
+            clock: shell.clock(),
+            site: shell.site().to_owned(),
+            left: None,
+            ready: shell.readiness().register(watched.condition),
+            warned: false,
+        };
+        let (tasks, draining) = (shell.tasks(), shell.draining());
+        shell.on_start(watched.condition, move || async move {
+            watch.look();
+            tasks.spawn(async move {
+                while draining
+                    .run_until_cancelled(tokio::time::sleep(EVERY))
+                    .await
+                    .is_some()
+                {
+                    watch.look();
+                }
             });
-        }
+            Ok(())
+        });
         expiry
     }
 
@@ -98,13 +99,21 @@ impl Expiry {
 
 impl Watch {
     fn look(&mut self) {
-        let left = self
-            .expiry
-            .0
-            .load(Ordering::Relaxed)
-            .saturating_sub(self.clock.now().as_second());
-        #[expect(clippy::cast_precision_loss, reason = "seconds of a lifetime fit")]
-        self.left.set(left as f64);
+        let expires = self.expiry.0.load(Ordering::Relaxed);
+        let left = expires.saturating_sub(self.clock.now().as_second());
+        if expires != NEVER {
+            self.left.get_or_insert_with(
+                || metrics::gauge!(self.watched.metric, "site" => self.site.clone()),
+            );
+        }
+        if let Some(gauge) = &self.left {
+            #[expect(clippy::cast_precision_loss, reason = "seconds of a lifetime fit")]
+            gauge.set(if expires == NEVER {
+                f64::INFINITY
+            } else {
+                left as f64
+            });
+        }
         if left <= 0 {
             self.ready.not_ready(self.watched.ended);
         } else {

@@ -7,7 +7,7 @@ use aaa_core::decision::Decision;
 use aaa_policy::actionpolicy::MAX_FILE;
 use aaa_policy::{Authorizer, Line, Look, Question};
 use aaa_service::config::{Document, FileContent};
-use aaa_service::shell::{Directory, Places, Shell};
+use aaa_service::shell::{Directory, Following, Shell};
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 /// Files that rules are read from.
@@ -113,17 +113,17 @@ impl<S: Source> Configured<S> {
     }
 }
 
-/// The rules in use, which change with their files.
+/// Rules that change with their files.
 pub(crate) struct Followed<S: Source> {
     pub(crate) rules: Arc<ArcSwap<S::Rules>>,
-    files: S,
+    files: Arc<S>,
 }
 
 impl<S: Source> Clone for Followed<S> {
     fn clone(&self) -> Self {
         Self {
             rules: Arc::clone(&self.rules),
-            files: self.files.clone(),
+            files: Arc::clone(&self.files),
         }
     }
 }
@@ -133,10 +133,11 @@ impl<S: Source> Followed<S> {
     pub(crate) fn new(configured: &Configured<S>) -> Self {
         Self {
             rules: Arc::new(ArcSwap::new(Arc::clone(&configured.loaded.rules))),
-            files: configured.files.clone(),
+            files: Arc::new(configured.files.clone()),
         }
     }
 
+    /// Reads the rules anew; what cannot be read keeps the old ones.
     pub(crate) fn renew(&self) -> Result<(), String> {
         let loaded = self.files.load().map_err(|problems| {
             let texts: Vec<_> = problems.into_iter().map(|problem| problem.text).collect();
@@ -147,58 +148,45 @@ impl<S: Source> Followed<S> {
     }
 }
 
-/// Follows the files that the configuration names, and others when a reload names those.
+/// Renews the rules in use when one of their files is changed, added or removed.
 pub(crate) struct Follower<S: Source> {
-    current: Arc<ArcSwapOption<Followed<S>>>,
-    places: Places,
+    in_use: Arc<ArcSwapOption<Followed<S>>>,
+    following: Following,
 }
 
-impl<S: Source> Default for Follower<S> {
-    fn default() -> Self {
+impl<S: Source> Clone for Follower<S> {
+    fn clone(&self) -> Self {
         Self {
-            current: Arc::default(),
-            places: Places::default(),
+            in_use: Arc::clone(&self.in_use),
+            following: self.following.clone(),
         }
     }
 }
 
 impl<S: Source> Follower<S> {
-    /// Reads the rules anew when a file is changed, added or removed; what cannot be read keeps the old ones.
-    pub(crate) fn start(configured: Option<&Configured<S>>, shell: &mut Shell) -> Self {
-        let current: Arc<ArcSwapOption<Followed<S>>> = Arc::default();
-        let (limit, changing) = (MAX_FILE as u64, Arc::clone(&current));
-        let (contents, directories) = followed_by(configured);
-        let places =
-            shell.follow_directories(S::SECTION, &contents, directories, limit, move |_| {
-                let current = changing.load();
-                current.as_ref().map_or(Ok(()), |current| current.renew())
-            });
-        current.store(configured.map(|configured| Arc::new(Followed::new(configured))));
-        Self { current, places }
+    /// Follows nothing yet.
+    pub(crate) fn start(shell: &mut Shell) -> Self {
+        let in_use = Arc::new(ArcSwapOption::<Followed<S>>::empty());
+        let renewed = Arc::clone(&in_use);
+        let following = shell.follow_all(S::SECTION, &[], MAX_FILE as u64, move |_| {
+            renewed
+                .load()
+                .as_ref()
+                .map_or(Ok(()), |rules| rules.renew())
+        });
+        Self { in_use, following }
     }
 
-    /// Takes over what a reload read, and follows its files.
-    pub(crate) fn replace(&self, configured: Option<&Configured<S>>) {
-        let (contents, directories) = followed_by(configured);
-        self.current
-            .store(configured.map(|configured| Arc::new(Followed::new(configured))));
-        self.places.set(&contents, directories);
+    /// Follows these rules from now on, from the state in which they were read, or none.
+    pub(crate) fn turn_to(&self, rules: Option<&Followed<S>>, configured: Option<&Configured<S>>) {
+        let contents = configured.iter().flat_map(|read| &read.loaded.contents);
+        let directories = configured.map(|read| read.files.directories());
+        self.in_use.store(rules.cloned().map(Arc::new));
+        self.following.point_to(
+            &contents.collect::<Vec<_>>(),
+            directories.unwrap_or_default(),
+        );
     }
-
-    /// The rules in use, if there are any.
-    pub(crate) fn current(&self) -> Option<Followed<S>> {
-        self.current.load().as_deref().cloned()
-    }
-}
-
-/// The files that were read, and what is followed as a whole.
-fn followed_by<S: Source>(
-    configured: Option<&Configured<S>>,
-) -> (Vec<&FileContent>, Vec<Directory>) {
-    let Some(Configured { files, loaded }) = configured else {
-        return (Vec::new(), Vec::new());
-    };
-    (loaded.contents.iter().collect(), files.directories())
 }
 
 impl<S: Source> Authorizer for Followed<S> {

@@ -17,6 +17,7 @@ mod aside;
 mod expiry;
 mod followed;
 pub mod key_files;
+mod key_ring;
 pub mod keys;
 pub mod meter;
 mod network;
@@ -32,15 +33,15 @@ use aaa_policy::actionlist::ActionList;
 use aaa_policy::actionpolicy::ActionPolicy;
 use aaa_policy::chain::Chain;
 use aaa_policy::rego::Opa;
-use aaa_service::config::{Document, FileContent, MAX_FILE_BYTES, Problems};
+use aaa_service::config::{Document, Problems};
 use aaa_service::shell::{self, Program, Shell};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use crate::aside::aside;
-use crate::expiry::{DELEGATOR, Expiry};
 use crate::followed::{Followed, Follower};
-use crate::key_files::{KeyFiles, KeyProblem, Loaded};
+use crate::key_files::Loaded;
+use crate::key_ring::KeyRing;
 use crate::meter::Meter;
 use crate::pipeline::{Demands, Pipeline};
 use crate::settings::Settings;
@@ -77,16 +78,9 @@ pub fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, Problem
     if let Some(network) = &settings.network {
         network::examine(shell, network);
     }
-    let loaded = match settings.files.load(shell.clock().now()) {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            report(document, &problems);
-            return Err(document.problems());
-        }
+    let Some(loaded) = load_keys(document, &settings, shell.clock().now()) else {
+        return Err(document.problems());
     };
-    for warning in &loaded.warnings {
-        document.warn_of(warning.topic, full_key(warning.setting), &warning.text);
-    }
     for (file, at) in [
         (&settings.files.delegator, loaded.delegator_expires),
         (&settings.files.certificate, loaded.certificate_expires),
@@ -96,22 +90,27 @@ pub fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, Problem
         }
     }
     document.finish()?;
-    let site_policies = settings.site_policies.as_ref();
-    let followed = Rules {
-        action_policy: Follower::start(settings.action_policy.as_ref(), shell),
-        site_policies: Follower::start(site_policies.map(|site| &site.configured), shell),
+    let rules = Rules::of(&settings);
+    let followers = Followers {
+        action_policy: Follower::start(shell),
+        site_policies: Follower::start(shell),
     };
-    let demands = Arc::new(ArcSwap::from_pointee(demands(&settings, &followed)));
-    reload_demands(shell, &demands, followed);
+    followers.turn_to(&rules, &settings);
+    let in_use = InUse {
+        demands: Arc::new(ArcSwap::from_pointee(demands(&settings, &rules))),
+        keys: KeyRing::start(shell, settings.files, loaded),
+        followers,
+    };
     let network = settings.network;
     let pipeline = Arc::new(Pipeline {
         clock: shell.clock(),
-        keys: follow_keys(shell, settings.files, loaded),
-        demands,
+        keys: Arc::clone(&in_use.keys.keys),
+        demands: Arc::clone(&in_use.demands),
         trail,
         meter: Meter::new(&site),
         site,
     });
+    reload(shell, in_use);
     if let Some(network) = network {
         network::attach(shell, network, Arc::clone(&pipeline) as _);
     }
@@ -121,16 +120,45 @@ pub fn build(document: &Document, shell: &mut Shell) -> Result<Handlers, Problem
     })
 }
 
-/// Rules in files that are followed.
-#[derive(Default)]
+/// Rules in files, as far as there are any.
 struct Rules {
+    action_policy: Option<Followed<action_policy::Files>>,
+    site_policies: Option<Followed<site_policies::Files>>,
+}
+
+impl Rules {
+    fn of(settings: &Settings) -> Self {
+        let site_policies = settings.site_policies.as_ref();
+        Self {
+            action_policy: settings.action_policy.as_ref().map(Followed::new),
+            site_policies: site_policies.map(|site| Followed::new(&site.configured)),
+        }
+    }
+}
+
+/// Who follows the rules in use.
+#[derive(Clone)]
+struct Followers {
     action_policy: Follower<action_policy::Files>,
     site_policies: Follower<site_policies::Files>,
 }
 
-fn demands(settings: &Settings, followed: &Rules) -> Demands {
+impl Followers {
+    fn turn_to(&self, rules: &Rules, settings: &Settings) {
+        let action_policy = settings.action_policy.as_ref();
+        let site_policies = settings.site_policies.as_ref();
+        self.action_policy
+            .turn_to(rules.action_policy.as_ref(), action_policy);
+        self.site_policies.turn_to(
+            rules.site_policies.as_ref(),
+            site_policies.map(|site| &site.configured),
+        );
+    }
+}
+
+fn demands(settings: &Settings, rules: &Rules) -> Demands {
     Demands {
-        chain: chain(settings, followed),
+        chain: chain(settings, rules),
         rules: settings.rules,
         limits: settings.limits,
         allow_bearer_tokens: settings.allow_bearer_tokens,
@@ -160,7 +188,7 @@ pub fn rules(document: &Document, now: Timestamp) -> Result<Site, Problems> {
     match settings {
         Some(settings) => Ok(Site {
             name: document.top().string("site").unwrap_or_default(),
-            chain: chain(&settings, &Rules::default()),
+            chain: chain(&settings, &Rules::of(&settings)),
             action_policy: settings
                 .action_policy
                 .map(|configured| Arc::unwrap_or_clone(configured.loaded.rules)),
@@ -169,30 +197,27 @@ pub fn rules(document: &Document, now: Timestamp) -> Result<Site, Problems> {
     }
 }
 
-/// Who decides; by the rules that are followed, or else by those that were read.
-fn chain(settings: &Settings, followed: &Rules) -> Chain {
+/// Who decides.
+fn chain(settings: &Settings, rules: &Rules) -> Chain {
     let action_policy = || -> Box<dyn Authorizer> {
-        match (followed.action_policy.current(), &settings.action_policy) {
-            (Some(followed), _) => Box::new(followed),
-            (None, Some(configured)) => Box::new(Followed::new(configured)),
+        match &rules.action_policy {
+            Some(rules) => Box::new(rules.clone()),
             // Settings without the rules are not taken; without rules nothing is allowed.
-            (None, None) => Box::new(ActionPolicy::default()),
+            None => Box::new(ActionPolicy::default()),
         }
     };
     let opa = || -> Box<dyn Authorizer> { Box::new(Opa::default().waiting(aside)) };
     let mut authorizers: Vec<Box<dyn Authorizer>> = Vec::new();
     for kind in &settings.authorizers {
-        match (kind, &settings.site_policies) {
+        match (kind, &rules.site_policies) {
             (settings::Authorizer::ActionList, _) => authorizers.push(Box::new(ActionList)),
             (settings::Authorizer::ActionPolicy, _) => authorizers.push(action_policy()),
             (settings::Authorizer::Opa, None) => authorizers.push(opa()),
             // The site's first, so that an allowed request is on record with the rule of its own token.
             (settings::Authorizer::Opa, Some(site)) => {
-                let followed = followed.site_policies.current();
-                authorizers.push(Box::new(
-                    followed.unwrap_or_else(|| Followed::new(&site.configured)),
-                ));
-                if site.with_tokens {
+                authorizers.push(Box::new(site.clone()));
+                let with_tokens = settings.site_policies.as_ref();
+                if with_tokens.is_none_or(|site| site.with_tokens) {
                     authorizers.push(opa());
                 }
             }
@@ -211,56 +236,63 @@ fn chain(settings: &Settings, followed: &Rules) -> Chain {
     }
 }
 
-/// Takes over, on a reload, what is demanded of requests. Where keys and records lie is settled at start.
-fn reload_demands(shell: &mut Shell, demands_in_use: &Arc<ArcSwap<Demands>>, followed: Rules) {
-    let (demands_in_use, clock) = (Arc::clone(demands_in_use), shell.clock());
-    shell.on_reload("basicjwt_signer", move |document| {
-        let settings = Settings::read(document, clock.now());
-        document.finish()?;
-        if let Some(settings) = settings {
-            let site_policies = settings.site_policies.as_ref();
-            followed
-                .action_policy
-                .replace(settings.action_policy.as_ref());
-            followed
-                .site_policies
-                .replace(site_policies.map(|site| &site.configured));
-            demands_in_use.store(Arc::new(demands(&settings, &followed)));
-        }
-        Ok(())
+/// What requests are decided and signed with. Clones share it.
+#[derive(Clone)]
+struct InUse {
+    demands: Arc<ArcSwap<Demands>>,
+    keys: KeyRing,
+    followers: Followers,
+}
+
+/// The settings that a reload takes. How the signer is on the Choria network is settled at start.
+const RELOADED: &[&str] = &[
+    "basicjwt_signer.signing_certificate",
+    "basicjwt_signer.signing_certificates",
+    "basicjwt_signer.signing_token",
+    "basicjwt_signer.signing_seed",
+    "basicjwt_signer.max_validity",
+    "basicjwt_signer.max_clock_skew",
+    "basicjwt_signer.max_request_ttl",
+    "basicjwt_signer.allow_bearer_tokens",
+    "authorizer",
+    "guards",
+    "tasks",
+    action_policy::SECTION,
+    site_policies::SECTION,
+];
+
+/// Takes over, on a reload, the keys and what is demanded of requests.
+fn reload(shell: &mut Shell, in_use: InUse) {
+    let clock = shell.clock();
+    shell.on_reload("basicjwt_signer", RELOADED, move |document| {
+        let now = clock.now();
+        let settings = Settings::read(document, now)?;
+        let loaded = load_keys(document, &settings, now)?;
+        let in_use = in_use.clone();
+        Some(Box::new(move || {
+            let rules = Rules::of(&settings);
+            in_use.followers.turn_to(&rules, &settings);
+            in_use.demands.store(Arc::new(demands(&settings, &rules)));
+            in_use.keys.replace(settings.files, loaded);
+        }))
     });
 }
 
-/// Uses new keys when their files change and hold good ones; otherwise goes on with the old.
-fn follow_keys(shell: &mut Shell, files: KeyFiles, loaded: Loaded) -> Arc<ArcSwap<keys::Keys>> {
-    let clock = shell.clock();
-    let expiry = Expiry::watch(shell, DELEGATOR, loaded.delegator_expires);
-    let keys = Arc::new(ArcSwap::from_pointee(loaded.keys));
-    let contents: Vec<&FileContent> = loaded.contents.iter().map(AsRef::as_ref).collect();
-    let swapped = Arc::clone(&keys);
-    shell.follow_all(
-        "basicjwt_signer.keys",
-        &contents,
-        MAX_FILE_BYTES,
-        move |_| {
-            let loaded = files.load(clock.now()).map_err(|problems| {
-                let lines = problems
-                    .iter()
-                    .map(|problem| format!("{}: {}", problem.setting, problem.text));
-                lines.collect::<Vec<_>>().join("; ")
-            })?;
-            swapped.store(Arc::new(loaded.keys));
-            expiry.set(loaded.delegator_expires);
-            tracing::info!("the signer's keys were reloaded");
-            Ok(())
-        },
-    );
-    keys
-}
-
-fn report(document: &Document, problems: &[KeyProblem]) {
-    for problem in problems {
-        document.problem(full_key(problem.setting), &problem.text);
+/// Reads the keys; what is wrong or worth a word is for the document.
+fn load_keys(document: &Document, settings: &Settings, now: Timestamp) -> Option<Loaded> {
+    match settings.files.load(now) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                document.warn_of(warning.topic, full_key(warning.setting), &warning.text);
+            }
+            Some(loaded)
+        }
+        Err(problems) => {
+            for problem in problems {
+                document.problem(full_key(problem.setting), problem.text);
+            }
+            None
+        }
     }
 }
 

@@ -129,7 +129,8 @@ pub enum Authorizer {
 }
 
 impl Settings {
-    /// Reads the signer's part of the file; `None` when it has none, or when something in it is wrong (the document says what).
+    /// Reads the signer's part of the file; `None` when it has none. What is wrong is for the document, and is to be asked for there
+    /// before anything is done with the rest: whoever reads on tells all that is wrong at once.
     pub fn read(document: &Document, now: Timestamp) -> Option<Self> {
         let top = document.top();
         match top.string("signer").as_deref() {
@@ -163,7 +164,6 @@ impl Settings {
                  leave this out",
             );
         }
-        // Everything is read before anything is given up, so that all that is wrong is said at once.
         let max_validity = section.required_duration("max_validity");
         let (guards, tasks) = rules::read(&top);
         let authorizers = authorizers(&top);
@@ -173,7 +173,7 @@ impl Settings {
             .flatten();
         let opa = authorizers.contains(&Authorizer::Opa);
         let site_policies = site_policies::Settings::read(document, opa);
-        let settings = Self {
+        Some(Self {
             rules: Rules {
                 max_validity: max_validity.unwrap_or_default(),
             },
@@ -186,8 +186,7 @@ impl Settings {
             site_policies,
             files: key_files(choria.as_ref(), &section),
             network,
-        };
-        max_validity.map(|_| settings)
+        })
     }
 }
 

@@ -327,6 +327,30 @@ async fn changed_files_are_followed() {
 }
 
 #[tokio::test]
+async fn files_that_a_new_configuration_names_are_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    Issuers::write(dir.path(), 36_000);
+    let running = start(&config(dir.path(), &json!({})).to_string())
+        .await
+        .unwrap();
+    let write = |name: &str, users: &Value| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, users.to_string()).unwrap();
+        path
+    };
+    let users = write("users.json", &json!([]));
+    let changed = config(dir.path(), &json!({"users_file": users}));
+    assert!(running.reload(Some(&write("login.json", &changed))).await);
+    write(
+        "users.json",
+        &json!([{"username": "jill", "password": SECRET}]),
+    );
+    assert!(running.reload(None).await);
+    login(&running, "jill").await.unwrap();
+    assert!(running.shutdown().await);
+}
+
+#[tokio::test]
 async fn a_changed_configuration_is_taken_whole_and_a_broken_one_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     Issuers::write(dir.path(), 36_000);

@@ -132,7 +132,8 @@ impl FileContent {
     }
 }
 
-fn sha256(bytes: &[u8]) -> Digest {
+/// SHA-256 of this.
+pub(crate) fn sha256(bytes: &[u8]) -> Digest {
     let mut out = [0; 32];
     for (to, from) in out
         .iter_mut()

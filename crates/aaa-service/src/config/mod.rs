@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 
-pub(crate) use file::Digest;
+pub(crate) use file::{Digest, sha256};
 pub use file::{FileContent, FileError, MAX_FILE_BYTES, files_in};
 pub(crate) use problems::write_lines;
 pub use problems::{Problem, Problems, Topic};

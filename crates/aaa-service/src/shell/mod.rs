@@ -28,10 +28,11 @@ pub use running::{Running, StartError};
 
 use crate::config::{Document, FileContent, Problems};
 use crate::readiness::Readiness;
-use crate::watch::Follow;
+use crate::watch::{Follow, digests};
 
-pub use crate::watch::{Directory, Places};
+pub use crate::watch::{Directory, Following};
 use prepared::Prepared;
+pub use reload::Take;
 use reload::{ReloadHook, ReopenHook};
 
 /// What a service is told and may ask for while it is built.
@@ -239,10 +240,9 @@ impl Shell {
         file: &FileContent,
         limit: u64,
         mut changed: impl FnMut(&FileContent) -> Result<(), String> + Send + 'static,
-    ) {
+    ) -> Following {
         let changed = move |files: &[FileContent]| files.iter().try_for_each(&mut changed);
-        self.follows
-            .push(Follow::new(what, &[file], limit, changed));
+        self.follow_all(what, &[file], limit, changed)
     }
 
     /// Follows several files that belong together; `changed` gets all of them when one has changed.
@@ -252,12 +252,11 @@ impl Shell {
         files: &[&FileContent],
         limit: u64,
         changed: impl FnMut(&[FileContent]) -> Result<(), String> + Send + 'static,
-    ) {
-        self.follows.push(Follow::new(what, files, limit, changed));
+    ) -> Following {
+        self.follow_directories(what, files, Vec::new(), limit, changed)
     }
 
-    /// The same for files of which some are all that directories hold: also what is added to them or removed is a change. What comes back
-    /// is for naming others on a reload.
+    /// The same for files of which some are all that directories hold: also what is added to them or removed is a change.
     pub fn follow_directories(
         &mut self,
         what: impl Into<String>,
@@ -265,23 +264,28 @@ impl Shell {
         directories: Vec<Directory>,
         limit: u64,
         changed: impl FnMut(&[FileContent]) -> Result<(), String> + Send + 'static,
-    ) -> Places {
-        let follow = Follow::new(what, files, limit, changed).in_directories(directories);
-        let places = follow.places();
+    ) -> Following {
+        let follow = Follow::new(what, digests(files), directories, limit, changed);
+        let following = follow.following();
         self.follows.push(follow);
-        places
+        following
     }
 
-    /// Hears of a reload (SIGHUP), with the configuration as it is now. Settings that it cannot take are problems: of the
-    /// result, or of the document; then the old ones go on. It may block.
+    /// Hears of a reload (SIGHUP), with the configuration as it is now. It reads and checks, and hands on how what it read is taken;
+    /// what is wrong is for the document. Everything is taken together, when nothing is wrong anywhere. It may block.
+    ///
+    /// `takes` are the settings that it takes, by their full keys, each with all that stands below it. Whatever else has changed is
+    /// said to need a restart.
     pub fn on_reload(
         &mut self,
         name: impl Into<String>,
-        hook: impl Fn(&Document) -> Result<(), Problems> + Send + Sync + 'static,
+        takes: &'static [&'static str],
+        hook: impl Fn(&Document) -> Option<Take> + Send + Sync + 'static,
     ) {
         self.reload.push(ReloadHook {
             name: name.into(),
-            run: Box::new(hook),
+            takes,
+            read: Box::new(hook),
         });
     }
 

@@ -8,7 +8,7 @@ use aaa_api::server::router_with;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::reload::{Fixed, Reloader, take_tls};
+use super::reload::{Reloader, StartedWith, take_tls};
 use super::running::{Parts, Running, StartTime};
 use super::{Options, Program, Shell};
 use crate::admin::Admin;
@@ -185,7 +185,7 @@ impl Prepared {
             },
             Reloader {
                 site: shell.site,
-                fixed: Fixed::of(&self.document),
+                started_with: StartedWith::of(&self.document),
                 telemetry: self.telemetry,
                 tls: self.tls,
                 watch,
@@ -288,9 +288,9 @@ fn warn_of_end(
 fn follow_tls(tls: &Arc<Tls>, shell: &Shell) -> Follow {
     let site = shell.site.clone();
     let reloaded = Arc::clone(tls);
-    Follow::of_digests("tls_certificate", tls.read(), TLS_FILE_BYTES, move |_| {
-        take_tls(&reloaded, &site)
-    })
+    let changed = move |_: &[_]| take_tls(&reloaded, &site);
+    let (what, read) = ("tls_certificate", tls.read());
+    Follow::new(what, read, Vec::new(), TLS_FILE_BYTES, changed)
 }
 
 /// Moves what histograms have collected to where it is kept, so that it does not grow between scrapes.

@@ -109,19 +109,26 @@ async fn a_reload_reopens_and_rereads_and_keeps_what_it_cannot_replace() {
     let (signer, _) = Signer::new();
     let log = Arc::new(Mutex::new(Vec::new()));
     let running = start("{\"site\": \"reloading\"}", &signer, |shell| {
-        let (reopened, reread, followed) = (Arc::clone(&log), Arc::clone(&log), Arc::clone(&log));
+        let (reopened, followed) = (Arc::clone(&log), Arc::clone(&log));
         shell.on_reopen("audit", move || {
             reopened.lock().unwrap().push("reopened".to_owned());
             Ok(())
         });
-        shell.on_reload("signer", move |document| {
-            let site = document.top().string("site").unwrap();
-            reread.lock().unwrap().push(format!("reread {site}"));
-            if site == "bad" {
-                document.problem("site", "bad");
-            }
-            Ok(())
-        });
+        // Both read before one takes; what is wrong for the second, the first does not take either.
+        for (name, takes) in [("login", &["authenticator"]), ("signer", &["signer"])] {
+            let reread = Arc::clone(&log);
+            shell.on_reload(name, takes, move |document| {
+                let value = document.top().string(takes[0])?;
+                reread.lock().unwrap().push(format!("{name} read {value}"));
+                if value == "bad" {
+                    document.problem(takes[0], "bad");
+                }
+                let taken = Arc::clone(&reread);
+                Some(Box::new(move || {
+                    taken.lock().unwrap().push(format!("{name} took {value}"));
+                }))
+            });
+        }
         let read = FileContent::read(&users, 100).unwrap();
         shell.follow("users_file", &read, 100, move |file| {
             followed
@@ -133,32 +140,103 @@ async fn a_reload_reopens_and_rereads_and_keeps_what_it_cannot_replace() {
     })
     .await;
     let seen = || std::mem::take(&mut *log.lock().unwrap());
+    let reload = async |authenticator: &str, signer: &str| {
+        let text = serde_json::json!({"site": "reloading", "authenticator": authenticator, "signer": signer});
+        std::fs::write(&config, text.to_string()).unwrap();
+        running.reload(Some(&config)).await
+    };
 
-    std::fs::write(&config, "{\"site\": \"new\"}").unwrap();
-    assert!(running.reload(Some(&config)).await);
-    assert_eq!(seen(), ["reopened", "reread new"]);
+    assert!(reload("a", "b").await);
+    let all = [
+        "reopened",
+        "login read a",
+        "signer read b",
+        "login took a",
+        "signer took b",
+    ];
+    assert_eq!(seen(), all);
 
     std::fs::write(&users, "two").unwrap();
     assert!(running.reload(None).await);
     assert_eq!(seen(), ["reopened", "users two"]);
 
-    std::fs::write(&config, "{\"site\": \"bad\"}").unwrap();
-    assert!(!running.reload(Some(&config)).await);
-    assert_eq!(seen(), ["reopened", "reread bad"]);
+    assert!(!reload("c", "bad").await);
+    assert_eq!(seen(), ["reopened", "login read c", "signer read bad"]);
+    assert!(!reload("bad", "d").await);
+    assert_eq!(seen(), ["reopened", "login read bad", "signer read d"]);
 
-    std::fs::write(&config, "{\"sitee\": \"worse\"}").unwrap();
+    std::fs::write(&config, "{\"sitee\": \"worse\", \"signer\": \"e\"}").unwrap();
     assert!(!running.reload(Some(&config)).await);
     std::fs::write(&config, "{").unwrap();
     assert!(!running.reload(Some(&config)).await);
-    assert_eq!(seen(), ["reopened", "reopened"]);
+    assert_eq!(seen(), ["reopened", "signer read e", "reopened"]);
 
     let (_, metrics) = admin(&running, "/metrics").await;
     for line in [
+        "choria_aaa_reload_errors{site=\"reloading\",what=\"login\"} 1",
         "choria_aaa_reload_errors{site=\"reloading\",what=\"signer\"} 1",
         "choria_aaa_reload_errors{site=\"reloading\",what=\"configuration\"} 2",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{metrics}");
     }
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_is_named_and_the_rest_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("aaa.json");
+    let choria = dir.path().join("client.conf");
+    std::fs::write(&choria, "collectives = a\n").unwrap();
+    let text = |auditors: &str, key: &str, rest: &str| {
+        format!(
+            "{{\"site\": \"restarting\", \"choria_config\": {choria:?}, \"auditors\": [\"{auditors}\"], \
+             \"basicjwt_signer\": {{\"max_validity\": \"{key}\", \"choria_service\": false}}{rest}}}"
+        )
+    };
+    let (signer, _) = Signer::new();
+    let taken = Arc::new(Mutex::new(0));
+    let running = start(&text("logfile", "1h", ""), &signer, |shell| {
+        let taken = Arc::clone(&taken);
+        shell.on_reload("signer", &["basicjwt_signer.max_validity"], move |_| {
+            let taken = Arc::clone(&taken);
+            Some(Box::new(move || *taken.lock().unwrap() += 1))
+        });
+    })
+    .await;
+    let reload = async |text: String| {
+        std::fs::write(&config, text).unwrap();
+        running.reload(Some(&config)).await
+    };
+    // Each key in which the old and the new differ is looked at, also one that is gone or new, and the file that one names.
+    assert!(reload(text("logfile", "2h", ", \"loglevel\": \"warn\"")).await);
+    std::fs::write(&choria, "collectives = b\n").unwrap();
+    let changed = text(
+        "jetstream",
+        "2h",
+        ", \"logfile_auditor\": {\"logfile\": \"/x\"}, \"port\": 1",
+    );
+    assert!(!reload(changed.replace(", \"choria_service\": false", "")).await);
+    assert_eq!(*taken.lock().unwrap(), 2);
+    let (_, metrics) = admin(&running, "/metrics").await;
+    let counted: Vec<_> = metrics
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("choria_aaa_reload_errors{site=\"restarting\",what=\"")
+        })
+        .collect();
+    for key in [
+        "auditors",
+        "basicjwt_signer.choria_service",
+        "choria_config (the file)",
+        "logfile_auditor.logfile",
+        "port",
+    ] {
+        assert!(
+            counted.contains(&format!("{key}\"}} 1").as_str()),
+            "{key}: {counted:?}"
+        );
+    }
+    assert_eq!(counted.len(), 5);
 }
 
 /// Why a service does not start.

@@ -12,5 +12,6 @@
 mod action_policy;
 mod configuration;
 mod network;
+mod reload;
 mod site;
 mod site_policies;
