@@ -62,14 +62,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// What `choria-login` is asked: to log in. The stock client hands on its own arguments, which begin with `login`; a person types
-/// none.
+/// What `choria-login` is asked: to log in. The stock client hands on its own arguments, `login` and its flag `--debug` among them, for
+/// which a login has no use; a person types none.
 fn as_login(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let name = arguments.first().map(Path::new).and_then(Path::file_stem);
-    if name.is_some_and(|name| name == CHORIA_LOGIN)
-        && arguments.get(1).is_none_or(|first| first != "login")
-    {
-        arguments.insert(1, "login".into());
+    if name.is_some_and(|name| name == CHORIA_LOGIN) {
+        arguments.retain(|argument| argument != "--debug");
+        if arguments.get(1).is_none_or(|first| first != "login") {
+            arguments.insert(1, "login".into());
+        }
     }
     arguments
 }

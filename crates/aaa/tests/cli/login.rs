@@ -104,7 +104,12 @@ fn called_choria_login_it_logs_in() {
         "--password-file",
         "site/alice.password",
     ];
-    for first in [&["login"][..], &[]] {
+    for first in [
+        &["login"][..],
+        &[],
+        &["login", "--debug"],
+        &["--debug", "login"],
+    ] {
         let token = home.path("site/alice.jwt");
         let _none_yet = fs::remove_file(&token);
         let command = home.command(&[]);
