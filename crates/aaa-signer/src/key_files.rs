@@ -179,7 +179,8 @@ fn delegator(
         ));
     }
     let seed = reader.read_secret(seed_file)?;
-    let key = Ed25519Key::from_seed_file(seed.bytes()).map_err(|error| seed_file.problem(error))?;
+    let key = Ed25519Key::from_seed_file(seed.bytes())
+        .map_err(|error| seed_file.problem(format!("{error} (make one: aaa keys generate)")))?;
     if claims.standard.public_key != key.public().to_hex() {
         return Err(seed_file.problem("is not the seed of the key that signing_token is bound to"));
     }

@@ -106,11 +106,10 @@ async fn everything_wrong_is_told_at_once() {
     .await;
     assert_eq!(
         told,
-        "login.json: 6 problems\n\
+        "login.json: 5 problems\n\
          \x20 userlist_authenticator.signing_kay             unknown; did you mean signing_key?\n\
          \x20 userlist_authenticator.validity                required, for example \"1h\"\n\
          \x20 userlist_authenticator.allow_unsigned_logins   wants true or false; this is a text\n\
-         \x20 userlist_authenticator.signing_key             required, for example \"/etc/aaa/login.seed\"\n\
          \x20 userlist_authenticator.users                   wants a list of objects [{…}]; this is an object\n\
          \x20 userlist_authenticator.users_file              DIR/none.json: no such file; wants a JSON list of users"
     );

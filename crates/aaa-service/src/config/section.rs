@@ -315,7 +315,7 @@ impl<'a> Section<'a> {
 
     /// Says that a setting is missing, when it is.
     pub fn require(&self, key: &str) {
-        if self.has(key) || self.default(key).is_some() {
+        if self.has(key) || self.default(key).is_some() || self.is_misspelt(key) {
             return;
         }
         let example = self.setting(key).map_or("", |setting| setting.example);
@@ -326,6 +326,21 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Whether it was said of another key that this one may be meant.
+    fn is_misspelt(&self, key: &str) -> bool {
+        let mut unknown = self.map.keys().filter(|name| !self.is_known(name));
+        unknown.any(|name| self.nearest(name) == Some(key))
+    }
+
+    fn is_known(&self, name: &str) -> bool {
+        let mut known = self.table.iter();
+        known.any(|setting| setting.key.eq_ignore_ascii_case(name))
+    }
+
+    fn nearest(&self, name: &str) -> Option<&'static str> {
+        nearest(name, self.table.iter().map(|setting| setting.key))
+    }
+
     fn check_keys(&self) {
         for (name, value) in self.map {
             let known = self
@@ -334,8 +349,7 @@ impl<'a> Section<'a> {
                 .find(|setting| setting.key.eq_ignore_ascii_case(name));
             match known {
                 None => {
-                    let near = nearest(name, self.table.iter().map(|setting| setting.key));
-                    let text = near.map_or_else(
+                    let text = self.nearest(name).map_or_else(
                         || "unknown".to_owned(),
                         |near| format!("unknown; did you mean {near}?"),
                     );

@@ -46,7 +46,7 @@ async fn key_files_that_cannot_be_used_are_named_with_what_is_wanted() {
         (
             "signing_seed",
             "long.seed",
-            "DIR/long.seed: 65 characters; a seed is 64 hexadecimal characters",
+            "DIR/long.seed: 65 characters; a seed is 64 hexadecimal characters (make one: aaa keys generate)",
         ),
         (
             "signing_seed",
@@ -95,6 +95,7 @@ async fn everything_wrong_is_said_at_once() {
     site.config["authorizer"] = json!("opaa");
     site.config["auditors"] = json!(["logfile", "syslog"]);
     site.config["logfile_auditor"]["mode"] = json!("rw");
+    site.config["basicjwt_signer"]["signing_seed"] = json!(site.path("absent"));
     let signer = site.config["basicjwt_signer"].as_object_mut().unwrap();
     signer.remove("max_validity");
     signer.insert("max_validty".into(), json!("2h"));
@@ -104,8 +105,8 @@ async fn everything_wrong_is_said_at_once() {
         "authorizer ",
         "auditors ",
         "logfile_auditor.mode ",
-        "basicjwt_signer.max_validity ",
         "basicjwt_signer.max_validty ",
+        "basicjwt_signer.signing_seed ",
         "basicjwt_signer.max_request_ttl ",
     ] {
         assert!(problems.contains(key), "{key} is not in:\n{problems}");
@@ -114,6 +115,7 @@ async fn everything_wrong_is_said_at_once() {
         problems.contains("did you mean max_validity?"),
         "{problems}"
     );
+    assert!(!problems.contains("required"), "{problems}");
 }
 
 #[tokio::test]

@@ -143,3 +143,33 @@ fn development_services_that_cannot_start_say_why() {
         .says("signing_key")
         .says("begin anew with another --dir than site");
 }
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let home = Home::new();
+    drop(Services::start(&home));
+    let mut config: Value = serde_json::from_str(&home.read("site/config.json")).unwrap();
+    home.write("long.seed", &"a".repeat(65));
+    home.aaa(&["keys", "generate", "--rsa", "--seed", "other.pem"])
+        .ends(0);
+    let signer = config["basicjwt_signer"].as_object_mut().unwrap();
+    let validity = signer.remove("max_validity").unwrap();
+    signer.insert("max_validty".to_owned(), validity);
+    signer.insert("signing_seed".to_owned(), "long.seed".into());
+    config["tls_key"] = "other.pem".into();
+    home.write("signer.json", &config.to_string());
+    let key = regex::Regex::new(r"\w+ \d+ …[0-9a-f]{4}").unwrap();
+    for command in [&["serve", "--config"][..], &["config", "check"]] {
+        let command = [command, &["signer.json"]].concat();
+        let run = home.aaa(&command).ends(64).without_data();
+        let told = key.replace_all(&run.stderr, "KEY");
+        let told = told.strip_suffix("nothing was started\n").unwrap_or(&told);
+        assert_eq!(
+            told,
+            "signer.json: 3 problems\n  \
+             basicjwt_signer.max_validty    unknown; did you mean max_validity?\n  \
+             basicjwt_signer.signing_seed   long.seed: 65 characters; a seed is 64 hexadecimal characters (make one: aaa keys generate)\n  \
+             tls_key                        does not belong to tls_certificate (certificate: KEY, key: KEY)\n"
+        );
+    }
+}
