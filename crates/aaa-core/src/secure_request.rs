@@ -49,6 +49,7 @@ struct V2<'a> {
     request: std::borrow::Cow<'a, str>,
     signature: std::borrow::Cow<'a, str>,
     caller: std::borrow::Cow<'a, str>,
+    #[serde(default)]
     signer: std::borrow::Cow<'a, str>,
 }
 

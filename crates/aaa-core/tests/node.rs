@@ -9,9 +9,13 @@
 )]
 
 use aaa_core::caller::CallerId;
-use aaa_core::key::SigningKey;
+use aaa_core::claims::ClientPermissions;
+use aaa_core::key::{Ed25519Key, SigningKey};
 use aaa_core::request::Request;
 use aaa_core::secure_request::{NodeTrust, NotAccepted, RequestSigner};
+use aaa_core::token::{Grant, Minter};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -177,5 +181,162 @@ fn time_and_collective_count() {
     assert_eq!(
         elsewhere.check(&secure, at(0)).unwrap_err(),
         NotAccepted::Collective("mcollective".into())
+    );
+}
+
+/// Somebody with a token of an organization issuer.
+struct Bearer {
+    key: Ed25519Key,
+    token: String,
+}
+
+fn bearer(issuer: &Ed25519Key, caller: &str, ou: &str, rights: ClientPermissions) -> Bearer {
+    let key = Ed25519Key::generate().unwrap();
+    let grant = Grant {
+        caller: caller.to_owned(),
+        organization: ou.to_owned(),
+        permissions: Some(rights),
+        public_key: Some(key.public()),
+        validity: std::time::Duration::from_hours(1),
+        ..Grant::default()
+    };
+    let token = Minter::organization(issuer.clone())
+        .client(grant, at(0))
+        .unwrap();
+    Bearer { key, token }
+}
+
+fn rights(change: impl FnOnce(&mut ClientPermissions)) -> ClientPermissions {
+    let mut rights = ClientPermissions::default();
+    change(&mut rights);
+    rights
+}
+
+/// A secure request of v2 in this name, signed by one, with tokens beside it.
+fn published(name: &str, by: &Bearer, caller: &str, signer: Option<&str>) -> Vec<u8> {
+    let body = STANDARD.encode(r#"{"agent":"puppet","action":"status","data":{}}"#);
+    let request = format!(
+        r#"{{"protocol":"io.choria.protocol.v2.request","message":"{body}","id":"1","sender":"dev1","caller":"{name}",
+           "collective":"choria","agent":"puppet","ttl":60,"time":{NOW}000000000,"filter":{{}}}}"#
+    );
+    let mut secure = serde_json::json!({
+        "protocol": "io.choria.protocol.v2.secure_request", "request": STANDARD.encode(&request),
+        "signature": STANDARD.encode(by.key.sign(request.as_bytes())), "caller": caller
+    });
+    if let Some(signer) = signer {
+        secure["signer"] = signer.into();
+    }
+    secure.to_string().into_bytes()
+}
+
+#[test]
+fn a_delegator_signs_for_whom_may_manage_the_fleet() {
+    let issuer = Ed25519Key::generate().unwrap();
+    let trust = NodeTrust {
+        issuer: Some(issuer.public()),
+        ..NodeTrust::default()
+    };
+    let delegator = rights(|rights| rights.authentication_delegator = true);
+    let signer = bearer(&issuer, "aaa=signer", "choria", delegator);
+    let check = |token: &str| {
+        let secure = published("up=bob", &signer, token, Some(&signer.token));
+        trust.check(&secure, at(0))
+    };
+    for may in [
+        rights(|rights| rights.fleet_management = true),
+        rights(|rights| rights.signed_fleet_management = true),
+    ] {
+        let accepted = check(&bearer(&issuer, "up=x", "choria", may).token).unwrap();
+        assert_eq!(
+            (accepted.caller.as_str(), accepted.signer.as_str()),
+            ("up=bob", "aaa=signer")
+        );
+    }
+    let may_not = bearer(&issuer, "up=bob", "choria", rights(|_| ()));
+    assert_eq!(
+        check(&may_not.token).unwrap_err(),
+        NotAccepted::Permission("caller", "fleet_management")
+    );
+    // As the signer answers, before the client has put its own token there.
+    let refused = check(&signer.token).unwrap_err();
+    assert_eq!(refused, NotAccepted::NoCaller);
+    assert!(
+        refused.to_string().contains("put your own into \"caller\""),
+        "{refused}"
+    );
+    let secure = published("up=bob", &may_not, &may_not.token, Some(&may_not.token));
+    assert_eq!(
+        trust.check(&secure, at(0)).unwrap_err(),
+        NotAccepted::Permission("signer", "authentication_delegator")
+    );
+}
+
+#[test]
+fn who_may_manage_the_fleet_signs_in_their_own_name() {
+    let issuer = Ed25519Key::generate().unwrap();
+    let trust = NodeTrust {
+        issuer: Some(issuer.public()),
+        ..NodeTrust::default()
+    };
+    let bob = |may| bearer(&issuer, "up=bob", "choria", may);
+    let fleet = bob(rights(|rights| rights.fleet_management = true));
+    for signer in [None, Some("")] {
+        let secure = published("up=bob", &fleet, &fleet.token, signer);
+        let accepted = trust.check(&secure, at(0)).unwrap();
+        assert_eq!(
+            (accepted.caller.as_str(), accepted.signer.as_str()),
+            ("up=bob", "up=bob")
+        );
+    }
+    let refused = |by: &Bearer, name: &str, token: &str| {
+        let secure = published(name, by, token, None);
+        trust.check(&secure, at(0)).unwrap_err()
+    };
+    assert_eq!(
+        refused(&fleet, "up=eve", &fleet.token),
+        NotAccepted::AnotherName("up=eve".to_owned())
+    );
+    let plain = bob(rights(|_| ()));
+    assert_eq!(
+        refused(&plain, "up=bob", &plain.token),
+        NotAccepted::Permission("caller", "fleet_management")
+    );
+    let signed = bob(rights(|rights| {
+        rights.fleet_management = true;
+        rights.signed_fleet_management = true;
+    }));
+    assert_eq!(
+        refused(&signed, "up=bob", &signed.token),
+        NotAccepted::NotDelegated
+    );
+    assert_eq!(
+        refused(&plain, "up=bob", &fleet.token),
+        NotAccepted::Signature("caller")
+    );
+}
+
+#[test]
+fn the_organization_of_who_signed_chooses_the_issuer() {
+    let issuers = [(); 2].map(|()| Ed25519Key::generate().unwrap());
+    let trust = NodeTrust {
+        organizations: [("choria", &issuers[0]), ("acme", &issuers[1])]
+            .map(|(name, issuer)| (name.to_owned(), issuer.public()))
+            .into(),
+        ..NodeTrust::default()
+    };
+    let check = |issuer: &Ed25519Key, ou: &str| {
+        let may = rights(|rights| rights.fleet_management = true);
+        let bob = bearer(issuer, "up=bob", ou, may);
+        trust.check(&published("up=bob", &bob, &bob.token, None), at(0))
+    };
+    check(&issuers[0], "choria").unwrap();
+    check(&issuers[1], "acme").unwrap();
+    assert!(matches!(
+        check(&issuers[1], "choria").unwrap_err(),
+        NotAccepted::Token { who: "caller", .. }
+    ));
+    assert_eq!(
+        check(&issuers[0], "other").unwrap_err(),
+        NotAccepted::Organization("other".to_owned())
     );
 }

@@ -12,10 +12,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use aaa_core::caller::CallerId;
-use aaa_core::key::{Ed25519Public, SigningKey, VerifyingKey};
+use aaa_core::claims::ClientPermissions;
+use aaa_core::key::{Ed25519Key, Ed25519Public, SigningKey, VerifyingKey};
 use aaa_core::request::Request;
-use aaa_core::secure_request::{NodeTrust, RequestSigner};
-use aaa_core::token::{Rules, Verifier};
+use aaa_core::secure_request::{NodeTrust, NotAccepted, RequestSigner};
+use aaa_core::token::{Grant, Minter, Rules, Verifier};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -178,14 +179,35 @@ fn secure_requests() {
 
 #[test]
 fn a_node_obeys_the_v2_ones() {
+    let Tokens { keys, .. } = vectors("tokens.json");
     let vectors: SecureRequests = vectors("secure_requests.json");
     let trust = NodeTrust {
         issuer: Some(Ed25519Public::from_hex(&vectors.issuer_public).unwrap()),
         ..NodeTrust::default()
     };
+    let issuer = Ed25519Key::from_seed_hex(&keys["issuer"]["seed"]).unwrap();
+    let at = Timestamp::from_second(NOW - 3_600).unwrap();
+    let grant = Grant {
+        caller: "up=alice".to_owned(),
+        permissions: Some(ClientPermissions {
+            fleet_management: true,
+            ..ClientPermissions::default()
+        }),
+        public_key: Some(Ed25519Public::from_hex(&vectors.user["public"]).unwrap()),
+        validity: std::time::Duration::from_hours(2),
+        ..Grant::default()
+    };
+    let token = Minter::organization(issuer).client(grant, at).unwrap();
     for case in vectors.cases.iter().filter(|case| case.version == 2) {
-        let secure = serde_json::to_vec(&case.secure_request).unwrap();
-        let at = Timestamp::from_second(NOW - 3_600).unwrap();
+        let answered = serde_json::to_vec(&case.secure_request).unwrap();
+        assert_eq!(
+            trust.check(&answered, at).unwrap_err(),
+            NotAccepted::NoCaller
+        );
+        // What clients do before they publish it.
+        let mut secure = case.secure_request.clone();
+        secure["caller"] = token.as_str().into();
+        let secure = serde_json::to_vec(&secure).unwrap();
         let accepted = trust.check(&secure, at).unwrap();
         assert_eq!(accepted.caller, case.caller_after);
         assert_eq!(accepted.signer, "aaa_request_signer");

@@ -1,5 +1,7 @@
 //! What a node checks before it obeys: the same checks, in the same order, to show a person whether it would.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -11,15 +13,17 @@ use super::{PROTOCOL_V1, PROTOCOL_V2, V1, V2};
 use crate::claims::ClientClaims;
 use crate::key::{Ed25519Public, RsaHash, VerifyingKey, certificate_public_key};
 use crate::request::{Request, Version};
-use crate::token::{TokenError, Verified, Verifier};
+use crate::token::{TokenError, Verified, Verifier, unverified};
 
 /// What a node trusts.
 #[derive(Clone, Default)]
 pub struct NodeTrust {
     /// v1: the CA certificates, in DER.
     pub authorities: Vec<CertificateDer<'static>>,
-    /// v2: the organization issuer.
+    /// v2: the organization issuer, where there is one whatever organization a token names.
     pub issuer: Option<Ed25519Public>,
+    /// v2: the issuers of organizations. With any of them the `ou` of the token that signed chooses.
+    pub organizations: BTreeMap<String, Ed25519Public>,
     /// The collectives that it belongs to; empty for any.
     pub collectives: Vec<String>,
 }
@@ -31,7 +35,7 @@ pub struct Accepted {
     pub request: Request,
     /// The caller that the node would put on record.
     pub caller: String,
-    /// Who vouches for the caller: the name in the certificate, or the caller id of the delegator's token.
+    /// Who vouches for the caller: the name in the certificate, the caller id of the delegator's token, or the caller itself.
     pub signer: String,
 }
 
@@ -63,6 +67,22 @@ pub enum NotAccepted {
         /// Why.
         why: TokenError,
     },
+    /// Organizations have issuers of their own, and that of the signing token has none.
+    #[error("no issuer is trusted for the organization {0:?}")]
+    Organization(String),
+    /// As a signer answers it: nobody has put the caller's token into it yet.
+    #[error(
+        "the signer's token stands in for the caller's; put your own into \"caller\" before it is published, as Choria's clients do"
+    )]
+    NoCaller,
+    /// Signed by its caller, who is to have others sign.
+    #[error(
+        "the caller's token has signed_fleet_management: a delegator must sign what it asks for"
+    )]
+    NotDelegated,
+    /// Signed by its caller in another's name.
+    #[error("it is in the name of {0}, and nobody but the caller has signed it")]
+    AnotherName(String),
     /// The token lacks a right.
     #[error("the {0}'s token has no {1} permission")]
     Permission(&'static str, &'static str),
@@ -119,42 +139,69 @@ impl NodeTrust {
     }
 
     fn check_v2(&self, secure: &V2<'_>, now: Timestamp) -> Result<Accepted, NotAccepted> {
-        let issuer = self.issuer.clone().ok_or(NotAccepted::NothingToCheckWith(
-            "a v2 request needs the organization issuer's public key to check with",
-        ))?;
-        let verifier = Verifier::new(vec![VerifyingKey::Ed25519(issuer)]);
-        let (caller, signer) = (
-            bearer(&verifier, &secure.caller, "caller", now)?,
-            bearer(&verifier, &secure.signer, "signer", now)?,
-        );
-        if !signer.permissions().authentication_delegator {
-            return Err(NotAccepted::Permission(
-                "signer",
-                "authentication_delegator",
-            ));
-        }
-        let rights = caller.permissions();
-        // The delegator's own token stands in for the caller until the client puts its own there.
-        if secure.caller != secure.signer
-            && !rights.fleet_management
-            && !rights.signed_fleet_management
-        {
-            return Err(NotAccepted::Permission("caller", "fleet_management"));
-        }
         let bytes = from_base64(&secure.request)?;
+        let delegated = !secure.signer.is_empty();
+        let (who, token) = if delegated {
+            ("signer", &secure.signer)
+        } else {
+            ("caller", &secure.caller)
+        };
+        let verifier = self.verifier_of(token, who)?;
+        let signer = bearer(&verifier, token, who, now)?;
+        if delegated {
+            if !signer.permissions().authentication_delegator {
+                return Err(NotAccepted::Permission(who, "authentication_delegator"));
+            }
+            let caller = bearer(&verifier, &secure.caller, "caller", now)?;
+            let rights = caller.permissions();
+            if !rights.fleet_management && !rights.signed_fleet_management {
+                return Err(if secure.caller == secure.signer {
+                    NotAccepted::NoCaller
+                } else {
+                    NotAccepted::Permission("caller", "fleet_management")
+                });
+            }
+        } else {
+            let rights = signer.permissions();
+            if rights.signed_fleet_management {
+                return Err(NotAccepted::NotDelegated);
+            }
+            if !rights.fleet_management {
+                return Err(NotAccepted::Permission(who, "fleet_management"));
+            }
+        }
         let signature = from_base64(&secure.signature)?;
         let key = Ed25519Public::from_hex(&signer.standard.public_key)
-            .map_err(|_| NotAccepted::Signature("signer"))?;
+            .map_err(|_| NotAccepted::Signature(who))?;
         if !key.verify(&bytes, &signature) {
-            return Err(NotAccepted::Signature("signer"));
+            return Err(NotAccepted::Signature(who));
         }
         let request = request(&bytes, Version::V2)?;
         let caller = request.claimed_caller().to_owned();
+        // A delegator vouches for whom it names; anybody else only for themselves.
+        if !delegated && caller != signer.callerid {
+            return Err(NotAccepted::AnotherName(caller));
+        }
         Ok(Accepted {
             request,
             caller,
             signer: signer.callerid.clone(),
         })
+    }
+
+    /// What verifies this token, and every other of the same request.
+    fn verifier_of(&self, token: &str, who: &'static str) -> Result<Verifier, NotAccepted> {
+        let issuer = if self.organizations.is_empty() {
+            self.issuer.as_ref().ok_or(NotAccepted::NothingToCheckWith(
+                "a v2 request needs the organization issuer's public key to check with",
+            ))?
+        } else {
+            let claims: ClientClaims =
+                unverified(token.trim()).map_err(|why| NotAccepted::Token { who, why })?;
+            let issuer = self.organizations.get(&claims.ou);
+            issuer.ok_or(NotAccepted::Organization(claims.ou))?
+        };
+        Ok(Verifier::new(vec![VerifyingKey::Ed25519(issuer.clone())]))
     }
 
     fn check_request(&self, request: &Request, now: Timestamp) -> Result<(), NotAccepted> {

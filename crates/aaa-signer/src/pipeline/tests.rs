@@ -223,7 +223,14 @@ async fn what_is_allowed_is_recorded_and_signed_in_the_name_of_the_token() {
         issuer: Some(site.organization.public()),
         ..NodeTrust::default()
     };
-    let accepted = node.check(&secure, now()).unwrap();
+    // As clients do before they publish it.
+    let mut published: serde_json::Value = serde_json::from_slice(&secure).unwrap();
+    let fleet = ClientPermissions {
+        fleet_management: true,
+        ..Default::default()
+    };
+    published["caller"] = site.token(|grant| grant.permissions = Some(fleet)).into();
+    let accepted = node.check(published.to_string().as_bytes(), now()).unwrap();
     assert_eq!(accepted.caller, "up=bob_example_net");
     assert_eq!(accepted.signer, "aaa=signer");
     assert_eq!(accepted.request.agent_action(), "puppet.status");

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use aaa_core::claims::ClientClaims;
 use aaa_core::clock::{Clock as _, SystemClock};
-use aaa_core::key::Ed25519Public;
 use aaa_core::request::Version;
 use aaa_core::secure_request::{Accepted, NodeTrust, NotAccepted};
 use aaa_core::token::unverified;
@@ -14,7 +13,7 @@ use rustls_pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::client_config::{ClientConfig, ConfigArgs};
+use crate::client_config::ConfigArgs;
 use crate::describe::Issuer;
 use crate::failure::{Exit, Failure};
 use crate::files;
@@ -53,7 +52,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let secure = files::read_input(&args.file)?;
     let secure = secure.trim_ascii();
-    let trust = args.trust(secure)?;
+    let trust = args.trust()?;
     let now = SystemClock.now();
     let begun = Instant::now();
     let accepted = trust.check(secure, now);
@@ -75,7 +74,7 @@ fn refused(error: &NotAccepted) -> Failure {
 }
 
 impl Args {
-    fn trust(&self, secure: &[u8]) -> Result<NodeTrust, Failure> {
+    fn trust(&self) -> Result<NodeTrust, Failure> {
         let mut trust = NodeTrust {
             collectives: self.collective.clone(),
             ..NodeTrust::default()
@@ -85,7 +84,7 @@ impl Args {
             trust.issuer = Some(super::token::public(given)?);
         } else if self.ca.is_none() {
             let config = self.config.load()?;
-            trust.issuer = issuer_for(secure, &config)?;
+            trust.organizations = config.issuers()?.into_iter().collect();
             ca = config.authorities();
         }
         if let Some(file) = ca {
@@ -105,7 +104,7 @@ impl Args {
 }
 
 /// The tokens of a v2 secure request.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Tokens {
     #[serde(default)]
     caller: String,
@@ -114,20 +113,18 @@ struct Tokens {
 }
 
 impl Tokens {
-    fn of(secure: &[u8]) -> Option<Self> {
-        serde_json::from_slice(secure).ok()
+    fn of(secure: &[u8]) -> Self {
+        serde_json::from_slice(secure).unwrap_or_default()
     }
-}
 
-/// The issuer that a node would verify with: that of the organization which the signer's token names.
-fn issuer_for(secure: &[u8], config: &ClientConfig) -> Result<Option<Ed25519Public>, Failure> {
-    let issuers = config.issuers()?;
-    let signer: Option<ClientClaims> =
-        Tokens::of(secure).and_then(|tokens| unverified(&tokens.signer).ok());
-    let organization = signer.map(|claims| claims.organization().to_owned());
-    Ok(issuers
-        .into_iter()
-        .find_map(|(name, key)| (Some(name) == organization).then_some(key)))
+    /// How the caller's token hangs together with the issuer.
+    fn origin(&self) -> &'static str {
+        let caller = unverified::<ClientClaims>(&self.caller);
+        match caller.map(|claims| Issuer::of(&claims.standard)) {
+            Ok(Issuer::Chain { .. }) => "chain",
+            _ => "issuer",
+        }
+    }
 }
 
 fn report(
@@ -153,7 +150,15 @@ fn report(
     let ok = Paint::stdout().good("ok");
     let vouched = match request.version() {
         Version::V1 => format!("certificate {ok} · {}", printable(&accepted.signer)),
-        Version::V2 => format!("{} {ok} · delegator {ok}", origin(secure)),
+        Version::V2 => {
+            let tokens = Tokens::of(secure);
+            let signed = if tokens.signer.is_empty() {
+                "signed by the caller".to_owned()
+            } else {
+                format!("delegator {ok}")
+            };
+            format!("{} {ok} · {signed}", tokens.origin())
+        }
     };
     let millis = took.as_secs_f64() * 1000.0;
     screen::data(&format!(
@@ -161,14 +166,4 @@ fn report(
         Paint::stdout().strong(&printable(&accepted.caller))
     ))?;
     Ok(Exit::Done)
-}
-
-/// How the caller's token hangs together with the issuer.
-fn origin(secure: &[u8]) -> &'static str {
-    let caller: Option<ClientClaims> =
-        Tokens::of(secure).and_then(|tokens| unverified(&tokens.caller).ok());
-    match caller.map(|claims| Issuer::of(&claims.standard)) {
-        Some(Issuer::Chain { .. }) => "chain",
-        _ => "issuer",
-    }
 }

@@ -73,6 +73,12 @@ fn a_signed_request_is_one_that_nodes_obey() {
             "identity": ["web1.example.net"], "compound": [],
         })
     );
+    // As the signer answers it, before the caller's token is in it.
+    let mut answered = secure.clone();
+    answered["caller"] = answered["signer"].clone();
+    home.aaa_with(&verify(&[]), answered.to_string())
+        .ends(1)
+        .says("put your own into \"caller\"");
     let verdict = home.aaa_with(&verify(&[]), &signed.stdout).ends(0).stdout;
     assert!(
         verdict.starts_with("chain ok · delegator ok · caller up=alice · "),
