@@ -93,6 +93,58 @@ fn records_are_shown_counted_and_verified() {
     }
 }
 
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut compressed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    compressed.write_all(text).unwrap();
+    compressed.finish().unwrap()
+}
+
+#[test]
+fn rotated_files_are_read_in_the_order_of_their_records() {
+    let home = Home::new();
+    site(&home, |_| ());
+    let text = home.read("site/v2.log");
+    let kept: Vec<String> = text.lines().map(|line| format!("{line}\n")).collect();
+    let write = |name: &str, content: &[u8]| std::fs::write(home.path(name), content).unwrap();
+    // As two rotations leave them: the newest has the first name.
+    let oldest = [gzip(kept[0].as_bytes()), gzip(kept[1].as_bytes())].concat();
+    write("audit.log-20261113.gz", &oldest);
+    write("audit.log-20261120", kept[2].as_bytes());
+    write("audit.log", kept[3].as_bytes());
+    let all = ["audit.log", "audit.log-20261113.gz", "audit.log-20261120"];
+    let ask = |command: &[&str]| home.aaa(&[&["audit"], command, &all].concat());
+    let ids = |text: &str| -> Vec<Value> {
+        let lines = text.lines();
+        let read = lines.map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].clone());
+        read.collect()
+    };
+    assert_eq!(ids(&ask(&["tail"]).ends(0).stdout), ids(&text));
+    let counted = ask(&["query", "--by", "kind"]).ends(0).json();
+    assert_eq!(
+        counted,
+        json!([{"kind": "sign", "count": 3}, {"kind": "login", "count": 1}])
+    );
+    let verify = ["verify", "--key", "site/audit.key"];
+    let verified = ask(&verify).ends(0).stdout;
+    assert!(
+        verified.contains("4 records, 1 to 4") && !verified.contains("later"),
+        "{verified}"
+    );
+    home.aaa(&["audit", "verify", "--key", "site/audit.key", "audit.log"])
+        .ends(1);
+
+    // What the disk has lost of a compressed file is no end of the records.
+    write("audit.log-20261113.gz", &oldest[..oldest.len() - 9]);
+    ask(&verify)
+        .ends(1)
+        .says("cannot read audit.log-20261113.gz");
+    // A line without an end takes no more memory than a record may.
+    write("bomb.gz", &gzip(&vec![b'x'; 16 << 20]));
+    home.aaa(&["audit", "query", "bomb.gz"])
+        .ends(1)
+        .says("bomb.gz:1: a line of more than");
+}
+
 #[test]
 fn a_file_is_followed_through_a_rotation_and_nothing_is_shown_twice() {
     let record = |caller: &str| {
@@ -135,9 +187,11 @@ fn a_file_is_followed_through_a_rotation_and_nothing_is_shown_twice() {
 fn what_cannot_be_read_is_told() {
     let home = Home::new();
     home.write("audit.log", "no record\n");
-    home.aaa(&["audit", "tail", "audit.log"])
-        .ends(0)
-        .says("audit.log:1: is no record");
+    for command in ["tail", "query"] {
+        home.aaa(&["audit", command, "audit.log"])
+            .ends(1)
+            .says("audit.log:1: is no record");
+    }
     home.aaa(&["audit", "verify", "audit.log"]).ends(1);
     home.aaa(&["audit", "tail", "missing.log"])
         .ends(64)
@@ -149,6 +203,35 @@ fn what_cannot_be_read_is_told() {
         .ends(64)
         .says("is no time");
     home.aaa(&["audit", "query", "--by", "color", "audit.log"])
+        .ends(64);
+    home.write("empty.log", "");
+    for (asked, says) in [
+        (
+            &["query", "--decision", "maybe"][..],
+            "there are allow, deny, unknown",
+        ),
+        (&["query", "--kind", "sign,logins"], "there are login, sign"),
+        (&["query", "--stream", "AUDIT"], "cannot be used with"),
+        (&["tail", "-n", "3", "--since", "1h"], "cannot be used with"),
+        (
+            &["tail", "--follow", "audit.log"],
+            "--follow is for one file",
+        ),
+    ] {
+        let command = [&["audit"], asked, &["empty.log"]].concat();
+        home.aaa(&command).ends(64).without_data().says(says);
+    }
+    home.aaa(&[
+        "audit",
+        "query",
+        "--decision",
+        "a*,deny",
+        "--kind",
+        "*n",
+        "empty.log",
+    ])
+    .ends(0);
+    home.aaa(&["audit", "verify", "--key", "nowhere", "empty.log"])
         .ends(64);
     home.aaa(&[
         "audit",

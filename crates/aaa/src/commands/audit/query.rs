@@ -14,6 +14,8 @@ use crate::failure::{Exit, Failure};
 use crate::screen::{self, printable};
 
 /// Count records, by any of their fields
+///
+/// Exit code 1 when there are lines that are no record.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -43,8 +45,12 @@ pub(super) async fn run(args: &Args) -> Result<Exit, Failure> {
     let source = args.source.open().await?;
     let mut once = Once::default();
     let mut counts: BTreeMap<Vec<String>, u64> = BTreeMap::new();
+    let mut exit = Exit::Done;
     let mut each = |line: Line| match Entry::read(&line) {
-        Err(error) => source::warn(&line, &error),
+        Err(error) => {
+            source::warn(&line, &error);
+            exit = Exit::Failed;
+        }
         Ok(entry) if selection.has(&entry) && once.is_first(entry.id.as_deref()) => {
             let values = fields.iter().map(|field| entry.field(*field).into_owned());
             *counts.entry(values.collect()).or_default() += 1;
@@ -61,9 +67,9 @@ pub(super) async fn run(args: &Args) -> Result<Exit, Failure> {
         counts.sort_by(|(a, n), (b, m)| m.cmp(n).then_with(|| a.cmp(b)));
     }
     if args.json || !io::stdout().is_terminal() {
-        return document(args, &counts).map(|()| Exit::Done);
+        return document(args, &counts).map(|()| exit);
     }
-    table(args, &counts).map(|()| Exit::Done)
+    table(args, &counts).map(|()| exit)
 }
 
 fn document(args: &Args, counts: &[(Vec<String>, u64)]) -> Result<(), Failure> {

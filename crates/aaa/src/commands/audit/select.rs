@@ -24,13 +24,13 @@ pub(super) struct SelectArgs {
     #[arg(long, value_delimiter = ',')]
     action: Vec<String>,
     /// allow, deny or unknown
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = |text: &str| one_of(&["allow", "deny", "unknown"], text))]
     decision: Vec<String>,
     /// The site that decided
     #[arg(long, value_delimiter = ',')]
     site: Vec<String>,
     /// login or sign
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = |text: &str| one_of(&["login", "sign"], text))]
     kind: Vec<String>,
     /// From then on: 1h for an hour ago, or 2026-11-25T19:00:00Z
     #[arg(long, value_name = "TIME")]
@@ -68,6 +68,14 @@ impl SelectArgs {
                 .transpose()?,
         })
     }
+}
+
+/// One of few values, or a pattern that may match one: nobody is to take a typing mistake for "there is none".
+fn one_of(values: &[&str], text: &str) -> Result<String, String> {
+    if text.contains('*') || values.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("there are {}", values.join(", ")))
 }
 
 /// A time, or how long ago.

@@ -1,14 +1,15 @@
 //! Where records are read from: files, or a stream.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aaa_audit::reading::{LONGEST_LINE, Line, Next, StreamReader};
+use aaa_audit::reading::{Entry, LONGEST_LINE, Line, Next, StreamReader};
 use aaa_service::audit::Kept;
 use aaa_service::config::Document;
+use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
 
 use super::server::{ServerArgs, kept, usage};
@@ -23,8 +24,8 @@ const LOOK: Duration = Duration::from_millis(250);
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Where records are")]
 pub(super) struct SourceArgs {
-    /// Files with one record a line, or - for standard input
-    #[arg(value_name = "FILE", conflicts_with_all = ["config", "server"])]
+    /// Files with one record a line, also as rotation has compressed them with gzip and in any order; or - for standard input
+    #[arg(value_name = "FILE", conflicts_with_all = ["config", "server", "stream"])]
     files: Vec<PathBuf>,
     /// The configuration of a service: its stream, or its file
     #[arg(long, value_name = "FILE", conflicts_with = "server")]
@@ -46,11 +47,14 @@ impl SourceArgs {
     /// Opens what they name.
     pub(super) async fn open(&self) -> Result<Source, Failure> {
         if !self.files.is_empty() {
-            return Ok(Source::Files(self.files.clone()));
+            return by_their_records(&self.files).map(Source::Files);
         }
         match kept(&self.document()?)? {
             None => Err(Failure::usage(
                 "the configuration keeps no records in a stream or a file",
+            )),
+            Some(Kept::File(_)) if self.stream.is_some() => Err(Failure::usage(
+                "the configuration keeps records in a file: there is no --stream",
             )),
             Some(Kept::File(path)) => Ok(Source::Files(vec![path])),
             Some(Kept::Stream {
@@ -96,8 +100,7 @@ impl Source {
         self.walk(since, false, &mut all).await
     }
 
-    /// The same, but says when it has come to the end; when it is followed it then goes on with what comes. Several files, and standard
-    /// input, are not followed.
+    /// The same, but says when it has come to the end; when it is followed it then goes on with what comes.
     pub(super) async fn walk(
         &self,
         since: Option<Timestamp>,
@@ -111,6 +114,14 @@ impl Source {
             }
             Self::Files(files) => files,
         };
+        let followed = match files.as_slice() {
+            _ if !follow => None,
+            [path] if path.as_os_str() != "-" => Some(path),
+            _ => {
+                let text = "--follow is for one file, or a stream";
+                return Err(Failure::usage(text));
+            }
+        };
         let mut last = None;
         for path in files {
             let mut file = Followed::open(path)?;
@@ -119,14 +130,59 @@ impl Source {
             }
             last = Some(file);
         }
-        if each(Next::CaughtUp).is_break() || !follow {
+        if each(Next::CaughtUp).is_break() {
             return Ok(());
         }
-        match (last, files.as_slice()) {
-            (Some(file), [path]) if path.as_os_str() != "-" => file.follow(each).await,
-            _ => Ok(()),
+        match last.filter(|_| followed.is_some()) {
+            Some(file) => file.follow(each).await,
+            None => Ok(()),
         }
     }
+}
+
+/// The files in the order of the records that they begin with: a shell gives rotated ones by their names. Those without a record stay
+/// behind, and so does standard input, which can be read once.
+fn by_their_records(files: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let [_, _, ..] = files else {
+        return Ok(files.to_vec());
+    };
+    let mut dated = Vec::with_capacity(files.len());
+    for path in files {
+        let mut begins = None;
+        if path.as_os_str() != "-" {
+            let mut first = |next| {
+                if let Next::Line(line) = next {
+                    begins = Entry::read(&line).ok().map(|entry| entry.time);
+                }
+                match begins {
+                    Some(_) => ControlFlow::Break(()),
+                    None => ControlFlow::Continue(()),
+                }
+            };
+            let _broken_off = Followed::open(path)?.rest(&mut first)?;
+        }
+        dated.push((begins.is_none(), begins, path.clone()));
+    }
+    // Files that begin with the same record stay as they were given.
+    dated.sort_by_key(|(undated, begins, _)| (*undated, *begins));
+    Ok(dated.into_iter().map(|(_, _, path)| path).collect())
+}
+
+/// What stands in it, also when it is compressed with gzip, which its first bytes tell.
+fn plain(mut from: impl Read + 'static) -> io::Result<Box<dyn BufRead>> {
+    const GZIP: [u8; 2] = [0x1f, 0x8b];
+    let mut begin = Vec::new();
+    from.by_ref()
+        .take(GZIP.len() as u64)
+        .read_to_end(&mut begin)?;
+    let compressed = begin == GZIP;
+    let whole = Cursor::new(begin).chain(from);
+    Ok(if compressed {
+        // More than one, one after the other, is what a concatenation of such files has.
+        Box::new(BufReader::new(MultiGzDecoder::new(whole)))
+    } else {
+        Box::new(BufReader::new(whole))
+    })
 }
 
 /// A file that is read line by line.
@@ -146,14 +202,14 @@ impl<'a> Followed<'a> {
     fn open(path: &'a Path) -> Result<Self, Failure> {
         let fail = |error: io::Error| Failure::file("read", path, &error).with(Exit::Usage);
         let (name, reader, identity): (_, Box<dyn BufRead>, _) = if path.as_os_str() == "-" {
-            let input = BufReader::new(io::stdin());
-            ("standard input".to_owned(), Box::new(input), None)
+            let input = plain(io::stdin()).map_err(fail)?;
+            ("standard input".to_owned(), input, None)
         } else {
             let file = File::open(path).map_err(fail)?;
             // Not of the path, under which there may be another one by now.
             let identity = files::identity(&file.metadata().map_err(fail)?);
             let name = path.display().to_string();
-            (name, Box::new(BufReader::new(file)), Some(identity))
+            (name, plain(file).map_err(fail)?, Some(identity))
         };
         Ok(Self {
             path,
@@ -188,7 +244,7 @@ impl<'a> Followed<'a> {
                 .by_ref()
                 .take(room)
                 .read_until(b'\n', &mut self.begun);
-            taken.map_err(|error| Failure::file("read", self.path, &error).with(Exit::Usage))?;
+            taken.map_err(|error| Failure::file("read", self.path, &error))?;
             if self.begun.ends_with(b"\n") {
                 if self.give(each).is_break() {
                     return Ok(ControlFlow::Break(()));

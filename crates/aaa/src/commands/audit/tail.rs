@@ -15,7 +15,7 @@ use crate::screen::{self, Paint, printable};
 
 /// Show the last records, and those to come
 ///
-/// A table on a terminal, and otherwise the records themselves, one a line.
+/// A table on a terminal, and otherwise the records themselves, one a line. Exit code 1 when there are lines that are no record.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,7 +31,13 @@ pub(crate) struct Args {
     #[arg(long, short = 'f')]
     follow: bool,
     /// How many of those that are there; all of them with --since
-    #[arg(long, short = 'n', value_name = "NUMBER", default_value_t = 20)]
+    #[arg(
+        long,
+        short = 'n',
+        value_name = "NUMBER",
+        default_value_t = 20,
+        conflicts_with = "since"
+    )]
     lines: usize,
     /// The records themselves, one a line
     #[arg(long)]
@@ -51,12 +57,13 @@ pub(super) async fn run(args: &Args) -> Result<Exit, Failure> {
         },
         outcome: Ok(()),
     };
-    let mut once = Once::default();
+    let (mut once, mut exit) = (Once::default(), Exit::Done);
     let mut each = |next| match next {
         Next::CaughtUp => shown.caught_up(),
         Next::Line(line) => match Entry::read(&line) {
             Err(error) => {
                 source::warn(&line, &error);
+                exit = Exit::Failed;
                 ControlFlow::Continue(())
             }
             Ok(entry) if selection.has(&entry) && once.is_first(entry.id.as_deref()) => {
@@ -66,7 +73,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, Failure> {
         },
     };
     source.walk(selection.since, args.follow, &mut each).await?;
-    shown.outcome.map(|()| Exit::Done)
+    shown.outcome.map(|()| exit)
 }
 
 /// What is shown, and what waits to be.
