@@ -29,7 +29,7 @@ pub(crate) const ACLS: Setting = Setting::new(
 pub(crate) const OPA_POLICY: Setting = Setting::new(
     "opa_policy",
     Kind::Text,
-    "What the `opa` authorizer asks: a policy in Rego, at most 128 KiB, as it travels in the token.",
+    "What the `opa` authorizer asks: a policy in Rego, at most 64 KiB, as it travels in the token.",
 )
 .example("\"package io.choria.aaasvc\\ndefault allow = false\\nallow { input.agent == \\\"puppet\\\" }\"");
 pub(crate) const OPA_POLICY_FILE: Setting = Setting::new(

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::certificate;
+use crate::grants::{OPA_POLICY, OPA_POLICY_FILE};
 use crate::mint::{Files, KEY_WANTED, TOKEN_WANTED};
 use crate::okta;
 use crate::throttle;
@@ -101,18 +102,8 @@ pub static USER: &Table = &[
         "What the `actionlist` authorizer allows: `*`, `agent.*` or `agent.action`.",
     )
     .example("[\"puppet.*\", \"rpcutil.ping\"]"),
-    Setting::new(
-        "opa_policy",
-        Kind::Text,
-        "What the `opa` authorizer asks: a policy in Rego, at most 128 KiB, as it travels in the token.",
-    )
-    .example("\"package io.choria.aaasvc\\ndefault allow = false\\nallow { input.agent == \\\"puppet\\\" }\""),
-    Setting::new(
-        "opa_policy_file",
-        Kind::Path,
-        "A file with that policy. Followed.",
-    )
-    .example("\"/etc/aaa/frontend.rego\""),
+    OPA_POLICY,
+    OPA_POLICY_FILE,
     Setting::new("properties", Kind::Map, "Free-form facts about the user, for policies.")
         .example("{\"group\": \"admins\"}"),
     Setting::new(

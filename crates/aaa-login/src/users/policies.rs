@@ -5,12 +5,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aaa_policy::rego::LONGEST_POLICY;
 use aaa_service::config::FileContent;
 
 use super::Policy;
-
-/// The largest policy, in bytes. It travels in the token, and a token has an end too.
-const POLICY_LIMIT: u64 = 128 * 1024;
 
 /// What was read and compiled so far.
 #[derive(Default)]
@@ -41,11 +39,6 @@ pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
 impl Policies {
     /// A policy that stands in the user's entry.
     pub(crate) fn inline(&mut self, text: &str) -> Result<Policy, String> {
-        if text.len() as u64 > POLICY_LIMIT {
-            return Err(format!(
-                "is larger than {POLICY_LIMIT} bytes and would not fit into a token"
-            ));
-        }
         if let Some((policy, outcome)) = self.checked.get_key_value(text) {
             return outcome.clone().map(|()| Arc::clone(policy));
         }
@@ -79,7 +72,8 @@ impl Policies {
     }
 
     fn read(&mut self, path: &Path) -> Result<Policy, String> {
-        let content = FileContent::read(path, POLICY_LIMIT).map_err(|error| error.to_string())?;
+        let content =
+            FileContent::read(path, LONGEST_POLICY as u64).map_err(|error| error.to_string())?;
         let text = content.text().ok_or("is not UTF-8")?;
         if text.trim().is_empty() {
             return Err("is empty; wants a policy in Rego".to_owned());

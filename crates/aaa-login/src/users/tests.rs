@@ -338,8 +338,20 @@ fn policies_are_compiled_when_they_are_read() {
     assert!(wrong(&with_file).ends_with("is empty; wants a policy in Rego"));
     std::fs::write(&path, b"\xff").unwrap();
     assert!(wrong(&with_file).ends_with("is not UTF-8"));
-    std::fs::write(&path, "#".repeat(129 * 1024)).unwrap();
-    assert!(wrong(&with_file).ends_with("is larger than 131072 bytes"));
+    let longest = aaa_policy::rego::LONGEST_POLICY;
+    let long = format!("{POLICY}#{}", " ".repeat(longest - POLICY.len()));
+    std::fs::write(&path, &long).unwrap();
+    assert!(wrong(&with_file).ends_with("is larger than 65536 bytes"));
+    let inline = |text: &str| user(&format!(r#", "opa_policy": {}"#, json!(text)));
+    let told = wrong(&inline(&long));
+    assert!(told.contains("the limit is 65536"), "{told}");
+    assert!(
+        from_file(&format!("[{}]", inline(&long[..longest])))
+            .users
+            .is_ok()
+    );
+    let says = format!("at most {} KiB", longest >> 10);
+    assert!(crate::grants::OPA_POLICY.doc.contains(&says));
     std::fs::write(&path, POLICY).unwrap();
     let users = from_file(&format!("[{with_file}]")).users.ok().unwrap();
     assert_eq!(

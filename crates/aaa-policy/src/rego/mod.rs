@@ -43,6 +43,9 @@ use machine::{Given, Policy, Verdict};
 /// How long compiling may take.
 const COMPILING: Duration = Duration::from_secs(2);
 
+/// The longest policy, in bytes.
+pub const LONGEST_POLICY: usize = 64 << 10;
+
 /// What policies may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -58,7 +61,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             time: Duration::from_millis(50),
-            policy_bytes: 64 << 10,
+            policy_bytes: LONGEST_POLICY,
             kept_bytes: 128 << 20,
         }
     }
