@@ -12,7 +12,7 @@ use aaa_core::key::Ed25519Public;
 use aaa_core::request::Version;
 use clap::Args;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::{files, screen};
 
 /// Where a login service is.
@@ -302,7 +302,7 @@ impl ClientConfig {
 }
 
 fn read(file: &Path) -> Result<String, Failure> {
-    files::read_text(file).map_err(|failure| failure.with(Exit::Usage))
+    files::read_text(file)
 }
 
 /// The files of `plugin.d`, each with the name of its plugin, in the order of their names.
@@ -386,7 +386,7 @@ mod tests {
         }
         let same = config("plugin.security.choria.token_file = /a/client.key\n");
         let refused = same.seed_file().unwrap_err();
-        assert_eq!(refused.exit, Exit::Usage);
+        assert_eq!(refused.exit, crate::failure::Exit::Usage);
     }
 
     #[test]

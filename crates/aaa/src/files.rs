@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use aaa_core::secret::Secret;
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
 /// The largest file that is read, in bytes. Keys, tokens and requests are far smaller.
 pub(crate) const MAX_FILE: u64 = 1024 * 1024;
@@ -21,10 +21,14 @@ pub(crate) enum Mode {
     Public,
 }
 
-/// Reads a file that the command line or a configuration names.
+/// Reads a file that the command line or a configuration names: when it cannot be read, that is what is wrong.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let file = File::open(path).map_err(|error| Failure::file("read", path, &error))?;
+    let file = File::open(path).map_err(|error| unread(path, &error))?;
     bounded(file, &path.display().to_string())
+}
+
+fn unread(path: &Path, error: &io::Error) -> Failure {
+    Failure::file("read", path, error).with(Exit::Usage)
 }
 
 /// Reads a file, or standard input for `-`.
@@ -53,16 +57,16 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
 
 /// What was read from there, as text.
 pub(crate) fn text(bytes: Vec<u8>, path: &Path) -> Result<String, Failure> {
-    String::from_utf8(bytes).map_err(|_| Failure::failed(format!("{} is not text", path.display())))
+    String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{} is not text", path.display())))
 }
 
 fn bounded(from: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     from.take(MAX_FILE + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| Failure::file("read", Path::new(name), &error))?;
+        .map_err(|error| unread(Path::new(name), &error))?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(Failure::failed(format!("{name} is larger than 1 MiB")));
+        return Err(Failure::usage(format!("{name} is larger than 1 MiB")));
     }
     Ok(bytes)
 }

@@ -85,7 +85,7 @@ impl ReachArgs {
         }
         match self.ca_file(config) {
             Some(file) => {
-                let pem = files::read(&file).map_err(|failure| failure.with(Exit::Usage))?;
+                let pem = files::read(&file)?;
                 Ok(Trust::SystemAnd(pem))
             }
             None => Ok(Trust::System),

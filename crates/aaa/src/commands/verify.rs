@@ -88,7 +88,7 @@ impl Args {
             ca = config.authorities();
         }
         if let Some(file) = ca {
-            let pem = files::read(&file).map_err(|failure| failure.with(Exit::Usage))?;
+            let pem = files::read(&file)?;
             trust.authorities = CertificateDer::pem_slice_iter(&pem)
                 .collect::<Result<_, _>>()
                 .map_err(|_| Failure::usage(format!("{}: no PEM", file.display())))?;

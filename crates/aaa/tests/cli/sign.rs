@@ -210,7 +210,7 @@ fn requests_are_read_as_they_are() {
         .ends(64)
         .says("this is no request that can be signed");
     home.aaa(&sign(&["nowhere.json"]))
-        .ends(1)
+        .ends(64)
         .says("cannot read nowhere.json");
     home.aaa(&sign(&["request.json", "--agent", "x"])).ends(64);
     home.aaa(&sign(&["--agent", "rpcutil"]))

@@ -394,10 +394,10 @@ fn what_is_no_good_token_is_refused_with_its_reason() {
     home.aaa_with(&verify, altered).ends(1).says("refused: ");
     home.aaa_with(&verify, "")
         .ends(1)
-        .says("no token that can be read");
+        .says("aaa: it is no token: it does not have three parts");
     home.aaa_with(&verify, "a.b.c")
         .ends(1)
-        .says("no token that can be read");
+        .says("aaa: it is no token: ");
     home.aaa_with(&["token", "verify", "--issuer", "nowhere", "-"], &ended)
         .ends(64)
         .says("aaa: cannot read nowhere: no such file or directory");

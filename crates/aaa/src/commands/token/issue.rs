@@ -193,7 +193,7 @@ fn client(args: &ClientArgs, now: Timestamp) -> Result<String, Failure> {
     // The stock tools do the same: these two are worth nothing without it.
     rights.fleet_management |= rights.signed_fleet_management || rights.provisioner;
     let opa_policy = match &args.opa_policy {
-        Some(file) => files::read_text(file).map_err(|failure| failure.with(Exit::Usage))?,
+        Some(file) => files::read_text(file)?,
         None => String::new(),
     };
     let public_key = args.public_key.as_deref().map(public).transpose()?;
@@ -290,7 +290,7 @@ impl IssuerArgs {
             Failure::usage("who issues? give --issuer-seed FILE or --signing-key FILE")
         })?;
         let name = file.display().to_string();
-        let content = files::read_secret(file).map_err(|failure| failure.with(Exit::Usage))?;
+        let content = files::read_secret(file)?;
         let key = SigningKey::parse(content.expose()).map_err(|error| bad_key(&name, &error))?;
         let Some(chain) = &self.chain_token else {
             return Ok(Minter::named(key, self.issuer_name.clone()));
@@ -301,7 +301,7 @@ impl IssuerArgs {
                 &"chains of trust need an Ed25519 seed, and this is RSA",
             ));
         };
-        let token = files::read_text(chain).map_err(|failure| failure.with(Exit::Usage))?;
+        let token = files::read_text(chain)?;
         let issuer = ChainIssuer::new(key, &token, now)
             .map_err(|error| bad_key(&chain.display().to_string(), &error))?;
         Ok(Minter::chain(issuer))
@@ -342,7 +342,7 @@ impl CommonArgs {
 }
 
 fn seed(file: &Path) -> Result<Ed25519Key, Failure> {
-    let content = files::read_secret(file).map_err(|failure| failure.with(Exit::Usage))?;
+    let content = files::read_secret(file)?;
     Ed25519Key::from_seed_file(content.expose())
         .map_err(|error| bad_key(&file.display().to_string(), &error))
 }

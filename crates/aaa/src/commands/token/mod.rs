@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use aaa_core::claims::{ClientClaims, Purpose, ServerClaims, Standard};
 use aaa_core::key::Ed25519Public;
-use aaa_core::token::unverified;
+use aaa_core::token::{TokenError, unverified};
 
 use crate::failure::{Exit, Failure};
 use crate::{describe, files, screen};
@@ -39,7 +39,7 @@ enum Claims {
 impl Claims {
     /// What the token says, believed or not.
     fn unverified(token: &str) -> Result<Self, Failure> {
-        let read = |error| Failure::failed(format!("this is no token that can be read: {error}"));
+        let read = |error: TokenError| Failure::failed(error.to_string());
         let standard: Standard = unverified(token).map_err(read)?;
         match standard.purpose {
             Purpose::Client => Ok(Self::Client(unverified(token).map_err(read)?)),
@@ -79,7 +79,7 @@ fn key_bytes(given: &str) -> Result<Vec<u8>, Failure> {
     if is_key && !path.exists() {
         return Ok(given.as_bytes().to_vec());
     }
-    files::read(&path).map_err(|failure| failure.with(Exit::Usage))
+    files::read(&path)
 }
 
 /// The public key that the command line names.

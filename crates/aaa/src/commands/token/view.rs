@@ -109,8 +109,8 @@ fn check(
 
 /// The token's own JSON.
 fn document(token: &str, verified: bool) -> Result<Value, Failure> {
-    let claims: Value = unverified(token)
-        .map_err(|error| Failure::failed(format!("this is no token that can be read: {error}")))?;
+    let claims: Value =
+        unverified(token).map_err(|error: TokenError| Failure::failed(error.to_string()))?;
     let header = token.split('.').next().unwrap_or_default();
     let header: Value = URL_SAFE_NO_PAD
         .decode(header)
