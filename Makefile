@@ -4,7 +4,7 @@ CARGO ?= cargo
 GO ?= go
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo build test unit interop chart monitoring container packaging packages book bench lint fmt deny advisories tools test-tools
+.PHONY: help demo build test unit interop regions chart monitoring container packaging packages book bench lint fmt deny advisories tools test-tools
 
 help: ## Shows this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ demo: build ## Logs in, signs, verifies, refuses and shows the record: everythin
 build: tools
 	@$(CARGO) build --quiet --bins
 
-test: unit interop chart monitoring container packaging ## Runs every test: units, vectors, whole system, the real Choria, and the ways to install
+test: unit interop regions chart monitoring container packaging ## Runs every test: units, vectors, whole system, the real Choria, and the ways to install
 
 unit: tools test-tools
 	eval "$$(GO=$(GO) tests/tools.sh $(TARGET)/tools)" && $(CARGO) test --workspace --quiet
@@ -25,6 +25,9 @@ test-tools: ## Builds the servers that tests run, where they are missing
 
 interop: build
 	@GO=$(GO) AAA_BIN=$(abspath $(TARGET)/debug/aaa) tests/interop/run.sh
+
+regions: build test-tools ## Tests the example of a centre and two regions
+	@AAA_BIN=$(abspath $(TARGET)/debug/aaa) tests/install/regions.sh $(TARGET)/tools
 
 chart: build ## Tests the Helm chart
 	@GO=$(GO) AAA_BIN=$(abspath $(TARGET)/debug/aaa) tests/install/helm.sh $(TARGET)/tools

@@ -3,6 +3,8 @@
 # on record there. Needs aaa, nats-server and openssl ($AAA and $NATS_SERVER say where they are). What it makes is in the directory given.
 set -euo pipefail
 
+# Ports of this machine: of the three servers, of the leafnodes at the centre, of the services in both regions.
+read -r centre_port london_port malta_port leafnodes_port london_service malta_service <<<"${PORTS:-24222 24223 24224 27422 28443 28444}"
 here=$(cd "$(dirname "$0")" && pwd)
 aaa=${AAA:-aaa} nats=${NATS_SERVER:-nats-server} dir=${1:-regions}
 for program in "$aaa" "$nats" openssl; do
@@ -24,7 +26,7 @@ server() { # place, port, configuration
 audit() { # user, what
     local user=$1
     shift
-    "$aaa" audit "$@" --server tls://localhost:24222 --user "$user" --password-file "$user.password" --tls-ca tls.crt
+    "$aaa" audit "$@" --server "tls://localhost:$centre_port" --user "$user" --password-file "$user.password" --tls-ca tls.crt
 }
 services() { # place, port of its NATS server, port for clients
     local made=$PWD/$1
@@ -67,21 +69,21 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tls
     -subj /CN=localhost -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:false 2>/dev/null
 export NATS_CERTIFICATE=$PWD/tls.crt NATS_KEY=$PWD/tls.key NATS_CA=$PWD/tls.crt
 export NATS_SERVICE_PASSWORD=service-secret NATS_READER_PASSWORD=reader-secret NATS_OPERATOR_PASSWORD=operator-secret
-export NATS_LEAFNODES=localhost:27422 NATS_REGION_PASSWORD=secret NATS_CENTRE=tls://region:secret@localhost:27422
+export NATS_LEAFNODES=localhost:$leafnodes_port NATS_REGION_PASSWORD=secret NATS_CENTRE=tls://region:secret@localhost:$leafnodes_port
 
 say "servers of NATS: centre, london, malta"
-server centre 24222 centre.conf
+server centre "$centre_port" centre.conf
 centre=$!
-server london 24223 region.conf
-server malta 24224 region.conf
+server london "$london_port" region.conf
+server malta "$malta_port" region.conf
 
 say "streams (aaa audit setup)"
 until audit operator setup --central centre --region london --region malta --dry-run >/dev/null 2>&1; do sleep 0.2; done
 audit operator setup --central centre --region london --region malta
 
 say "services of both regions, and something for them to do"
-services london 24223 28443
-services malta 24224 28444
+services london "$london_port" "$london_service"
+services malta "$malta_port" "$malta_service"
 sign london status
 sign malta disable
 
@@ -94,7 +96,7 @@ sign london enable
 sign malta status
 
 say "it comes back, and takes what is missing; NATS begins with that within a minute"
-server centre 24222 centre.conf
+server centre "$centre_port" centre.conf
 records() { audit reader query --stream AUDIT --kind sign | grep -o '"count": [0-9]*' | tr -dc 0-9; }
 until [ "$(records)" = 4 ]; do sleep 1; done
 audit reader query --stream AUDIT --by site,decision
