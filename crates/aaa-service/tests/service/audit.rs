@@ -33,7 +33,7 @@ async fn start_with(
 }
 
 /// `/dev/full` takes nothing, as a full disk does; made a file that takes something while nobody asks, all is well again.
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_service_whose_required_file_is_full_is_not_ready_until_it_is_not() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("audit.log");
