@@ -192,6 +192,10 @@ fn what_cannot_be_read_is_told() {
             .ends(1)
             .says("audit.log:1: is no record");
     }
+    home.write("emptied.log", "");
+    home.aaa(&["audit", "verify", "emptied.log"])
+        .ends(1)
+        .says("no record of the format v2");
     home.aaa(&["audit", "verify", "audit.log"]).ends(1);
     home.aaa(&["audit", "tail", "missing.log"])
         .ends(64)
