@@ -35,6 +35,8 @@ struct Held {
     records: AtomicU64,
     /// Bytes on disk.
     bytes: AtomicU64,
+    /// Entries that were taken on since it was opened.
+    taken: AtomicU64,
 }
 
 /// Why an entry is not kept, or cannot be read.
@@ -126,6 +128,7 @@ impl Spool {
         let place = self.orders.reserve().await;
         let place = place.map_err(|_| SpoolError::Closed)?;
         self.held.records.fetch_add(1, Ordering::Relaxed);
+        self.held.taken.fetch_add(1, Ordering::Relaxed);
         place.send(Order::Keep(frame, answer));
         Ok(Kept(answered))
     }
@@ -178,6 +181,11 @@ impl Spool {
     /// Entries that were taken on and are not delivered.
     pub fn records(&self) -> u64 {
         self.held.records.load(Ordering::Relaxed)
+    }
+
+    /// Entries that were taken on since it was opened.
+    pub fn taken(&self) -> u64 {
+        self.held.taken.load(Ordering::Relaxed)
     }
 
     /// Bytes on disk.

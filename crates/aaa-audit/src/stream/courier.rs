@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::connection::State;
 use async_nats::jetstream::context::{ContextBuilder, PublishAckFuture, PublishErrorKind};
@@ -20,6 +20,10 @@ use crate::spool::{Entry, Spool, SpoolError};
 const STARTING: Duration = Duration::from_secs(5);
 /// Entries that are delivered together.
 const BATCH: usize = 512;
+/// The same while others have records kept, who would wait for as long as the messages of a large batch take to be made.
+const BATCH_BESIDE: usize = 256;
+/// Entries that are delivered in a second beside others: what the machine can do besides is theirs.
+const RATE_BESIDE: f64 = 40_000.0;
 /// The pauses between attempts to deliver.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -292,10 +296,19 @@ impl Courier {
     /// whoever turns the way, and ends with turning it back.
     async fn mend(self: Arc<Self>) {
         let mut pause = SHORTEST_PAUSE;
+        let taken = || self.spool.as_ref().map_or(0, Spool::taken);
+        let (mut before, mut batch) = (taken(), BATCH);
         loop {
-            match self.deliver().await {
+            let began = Instant::now();
+            match self.deliver(batch).await {
                 Ok(Delivered::All) => return,
-                Ok(Delivered::Some) => pause = SHORTEST_PAUSE,
+                Ok(Delivered::Some) => {
+                    pause = SHORTEST_PAUSE;
+                    let now = taken();
+                    tokio::time::sleep(rest(batch, now > before, began.elapsed())).await;
+                    batch = if now > before { BATCH_BESIDE } else { BATCH };
+                    before = now;
+                }
                 Err(problem) => {
                     if self.is_closed().await {
                         return;
@@ -314,7 +327,7 @@ impl Courier {
     }
 
     /// Delivers the oldest entries of the spool; when there are none, records go straight again.
-    async fn deliver(&self) -> Result<Delivered, String> {
+    async fn deliver(&self, batch: usize) -> Result<Delivered, String> {
         let jetstream = self.jetstream.get().ok_or("not connected")?;
         let Some(spool) = &self.spool else {
             self.see_to_the_stream(jetstream).await?;
@@ -322,7 +335,7 @@ impl Courier {
         };
         self.meter.spool(spool);
         let entries = spool
-            .read(BATCH)
+            .read(batch)
             .await
             .map_err(|error| Self::unreadable(&error))?;
         if entries.is_empty() {
@@ -428,6 +441,16 @@ impl Courier {
     }
 }
 
+/// How long to rest after a batch that took so long to deliver.
+fn rest(batch: usize, beside_others: bool, took: Duration) -> Duration {
+    if !beside_others {
+        return Duration::ZERO;
+    }
+    #[allow(clippy::cast_precision_loss, reason = "batches are small")]
+    let share = batch as f64 / RATE_BESIDE;
+    Duration::from_secs_f64(share).saturating_sub(took)
+}
+
 fn not_spooled(error: &SpoolError) -> SinkError {
     match error {
         SpoolError::TooLong => SinkError::unfit(error.to_string()),
@@ -494,3 +517,21 @@ const DELIVERED: &str = "choria_aaa_audit_stream_delivered";
 const ASIDE: &str = "choria_aaa_audit_spool_aside";
 const RECORDS: &str = "choria_aaa_audit_spool_records";
 const BYTES: &str = "choria_aaa_audit_spool_bytes";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delivering_rests_while_others_have_records_kept() {
+        let at_once = Duration::ZERO;
+        assert_eq!(rest(BATCH, false, at_once), Duration::ZERO);
+        assert_eq!(
+            rest(BATCH_BESIDE, true, at_once),
+            Duration::from_micros(6400)
+        );
+        let slow = Duration::from_millis(2);
+        assert_eq!(rest(BATCH_BESIDE, true, slow), Duration::from_micros(4400));
+        assert_eq!(rest(BATCH_BESIDE, true, slow * 4), Duration::ZERO);
+    }
+}
