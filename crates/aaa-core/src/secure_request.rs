@@ -53,6 +53,21 @@ struct V2<'a> {
     signer: std::borrow::Cow<'a, str>,
 }
 
+/// A secure request as Choria's clients publish it: with the token of its caller, where a v2 signer left its own. What is none of v2 stays
+/// as it is.
+pub fn published_by(secure: Vec<u8>, token: &str) -> Vec<u8> {
+    match serde_json::from_slice::<V2<'_>>(&secure) {
+        Ok(request) if request.protocol == PROTOCOL_V2 => {
+            let published = V2 {
+                caller: token.into(),
+                ..request
+            };
+            serde_json::to_vec(&published).unwrap_or_else(|_| secure.clone())
+        }
+        _ => secure,
+    }
+}
+
 impl RequestSigner {
     /// The version of the requests that it signs.
     pub fn version(&self) -> Version {
@@ -87,5 +102,25 @@ impl RequestSigner {
             }),
         };
         json.map_err(|_| KeyError::Signing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callers_token_stands_where_the_signers_stood_and_nothing_else_changes() {
+        let signed = |caller: &str, protocol: &str| {
+            let text = format!(
+                r#"{{"protocol":"{protocol}","request":"cg","signature":"cw","caller":"{caller}","signer":"s"}}"#
+            );
+            text.into_bytes()
+        };
+        let published = published_by(signed("s", PROTOCOL_V2), "t");
+        assert_eq!(published, signed("t", PROTOCOL_V2));
+        for other in [signed("s", PROTOCOL_V1), b"{".to_vec()] {
+            assert_eq!(published_by(other.clone(), "t"), other);
+        }
     }
 }

@@ -109,7 +109,7 @@ impl Caller {
 
     fn verify(&self, samples: &[Sample]) -> Result<u64, Failure> {
         match &self.trust {
-            Some(trust) => verify::all(trust, &self.series, &self.name, samples),
+            Some(trust) => verify::all(trust, &self.series, &self.name, &self.token, samples),
             None => Ok(0),
         }
     }

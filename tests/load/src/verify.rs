@@ -4,7 +4,7 @@ use std::path::Path;
 
 use aaa_core::clock::{Clock as _, SystemClock};
 use aaa_core::key::Ed25519Public;
-use aaa_core::secure_request::NodeTrust;
+use aaa_core::secure_request::{NodeTrust, published_by};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
@@ -37,11 +37,12 @@ pub(crate) fn trust(version: Version, file: &Path) -> Result<NodeTrust, Failure>
     })
 }
 
-/// Checks samples as a node would, and that each is the answer to its request, for this caller.
+/// Checks samples as a node would, and that each is the answer to its request, for this caller, whose token clients put into it.
 pub(crate) fn all(
     trust: &NodeTrust,
     series: &Series,
     caller: &str,
+    token: &str,
     samples: &[Sample],
 ) -> Result<u64, Failure> {
     let now = SystemClock.now();
@@ -51,7 +52,8 @@ pub(crate) fn all(
                 "a node would not obey the answer to request {number}: {why}"
             ))
         };
-        let accepted = trust.check(secure, now).map_err(|why| wrong(&why))?;
+        let published = published_by(secure.clone(), token);
+        let accepted = trust.check(&published, now).map_err(|why| wrong(&why))?;
         if accepted.request.id() != series.id(*number) {
             return Err(wrong(&"it is the answer to another request"));
         }

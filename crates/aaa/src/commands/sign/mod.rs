@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use aaa_api::rest::SignRequest;
 use aaa_core::clock::{Clock as _, SystemClock};
 use aaa_core::key::Ed25519Key;
-use aaa_core::request::{Request, Version};
-use aaa_core::secure_request::PROTOCOL_V2;
-use serde_json::Value;
+use aaa_core::request::Request;
+use aaa_core::secure_request::published_by;
 
 use super::login::runtime;
 use super::whoami::expired;
@@ -67,7 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         Some(file) => files::read_input(file)?.trim_ascii().to_vec(),
         None => args.build.request(&config, &token.claims, now)?,
     };
-    let request = Request::parse(&bytes).map_err(|error| {
+    Request::parse(&bytes).map_err(|error| {
         Failure::usage(format!("this is no request that can be signed: {error}"))
     })?;
     let client = args.reach.client(&config)?;
@@ -75,10 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let secure = runtime()?
         .block_on(client.sign(&url, &question))
         .map_err(|error| explain(&error))?;
-    let secure = match request.version() {
-        Version::V1 => secure,
-        Version::V2 => with_caller(secure, &token),
-    };
+    let secure = published_by(secure, &token.text);
     screen::data(&format!("{}\n", String::from_utf8_lossy(&secure)))?;
     Ok(Exit::Done)
 }
@@ -103,16 +99,4 @@ fn question(token: &Token, key: Option<&Ed25519Key>, request: Vec<u8>) -> SignRe
         request,
         signature: signature.unwrap_or_default(),
     }
-}
-
-/// The secure request as the stock client publishes it: with the caller's own token beside the signer's.
-fn with_caller(secure: Vec<u8>, token: &Token) -> Vec<u8> {
-    let Ok(Value::Object(mut object)) = serde_json::from_slice(&secure) else {
-        return secure;
-    };
-    if object.get("protocol").and_then(Value::as_str) != Some(PROTOCOL_V2) {
-        return secure;
-    }
-    object.insert("caller".to_owned(), token.text.clone().into());
-    serde_json::to_vec(&object).unwrap_or(secure)
 }
