@@ -63,6 +63,15 @@ async fn a_service_whose_required_file_is_full_is_not_ready_until_it_is_not() {
     assert!(!metrics.contains(alarm), "{metrics}");
 }
 
+#[tokio::test]
+async fn without_an_auditor_the_log_is_required() {
+    let running = start(document(r#"{"site": "london"}"#)).await.unwrap();
+    assert!(running.readiness().is_ready());
+    let (_, metrics) = admin(&running, "/metrics").await;
+    let alarm = r#"choria_aaa_audit_alarm{site="london",auditor="log"} 0"#;
+    assert!(metrics.contains(alarm), "{metrics}");
+}
+
 fn record() -> Record {
     let clock = ManualClock::at(1_795_000_000);
     Record {
