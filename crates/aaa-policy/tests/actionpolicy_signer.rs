@@ -271,21 +271,6 @@ fn node() -> impl Strategy<Value = Node> {
     })
 }
 
-fn operator_of(text: &str) -> Operator {
-    [
-        Operator::Equal,
-        Operator::NotEqual,
-        Operator::Matches,
-        Operator::Less,
-        Operator::AtMost,
-        Operator::More,
-        Operator::AtLeast,
-    ]
-    .into_iter()
-    .find(|operator| operator.as_str() == text)
-    .unwrap()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
@@ -313,7 +298,7 @@ proptest! {
             filter.compound = vec![vec![]];
         }
         let selected = nodes.iter().filter(|node| {
-            facts.iter().all(|(f, o, v)| FactTest::new(f, operator_of(o), v).unwrap().holds(node))
+            facts.iter().all(|(f, o, v)| FactTest::new(f, Operator::parse(o).unwrap(), v).unwrap().holds(node))
                 && classes.iter().all(|class| ClassTest::new(class).unwrap().holds(node))
         });
         let asked = |caller| Asked { caller, ..ASKED };

@@ -72,7 +72,8 @@ impl Operator {
         }
     }
 
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    /// The operator that is written so; `None` when there is none.
+    pub fn parse(text: &str) -> Option<Self> {
         const ALL: [Operator; 7] = [
             Operator::Equal,
             Operator::NotEqual,
