@@ -245,13 +245,8 @@ impl Road {
 /// Rules one below the other, and lines: name, text and what was found.
 fn rules(step: &Step, margin: &str, paint: Paint, lines: &mut Vec<String>) {
     let rules = step.rules.iter().map(|looked| {
-        let Looked {
-            rule,
-            text,
-            decided,
-            found,
-        } = looked;
-        (rule.as_str(), text.as_str(), found.as_str(), *decided)
+        let (rule, text, found) = (&looked.rule, &looked.text, &looked.found);
+        (rule.as_str(), text.as_str(), found.as_str(), looked.decided)
     });
     let of_program = step.lines.iter().map(|Line { name, text, ran }| {
         let found = if *ran { "reached" } else { "not reached" };
