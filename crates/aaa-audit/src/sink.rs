@@ -7,6 +7,9 @@ use aaa_core::audit::Record;
 use aaa_core::duration;
 use async_trait::async_trait;
 
+/// What must be free, in bytes, before a place that was full counts as usable again: some records' worth.
+pub(crate) const SPARE: u64 = 64 << 10;
+
 /// A place that keeps records: a file, a stream, the log.
 ///
 /// A sink batches, queues and bounds its memory as suits it. It sets no time limits: whoever waits does, by dropping the

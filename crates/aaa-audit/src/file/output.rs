@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Write};
 
+use crate::sink::SPARE;
+
 /// What lines are written to.
 pub(super) struct Output<W = File> {
     to: W,
@@ -22,9 +24,6 @@ pub(super) trait Keep: Write {
         Ok(u64::MAX)
     }
 }
-
-/// What must be free before a disk that was full counts as usable again: some records' worth.
-const SPARE: u64 = 64 << 10;
 
 impl Keep for File {
     fn keep(&mut self) -> io::Result<()> {

@@ -18,6 +18,8 @@ pub use frame::Entry;
 pub use shelf::Opened;
 use shelf::Shelf;
 
+use crate::sink::SPARE;
+
 /// Orders that may wait for the thread.
 const WAITING: usize = 1024;
 
@@ -315,9 +317,6 @@ impl Worker {
         self.held.bytes.store(self.shelf.bytes(), Ordering::Relaxed);
     }
 }
-
-/// What must be free before a full spool or disk counts as usable again: some records' worth.
-const SPARE: u64 = 64 << 10;
 
 /// How much is read at once to be delivered.
 const BATCH_BYTES: usize = 1 << 20;

@@ -152,7 +152,8 @@ impl Courier {
     /// Keeps a record, in the stream or in the spool.
     pub(super) async fn take(self: Arc<Self>, entry: Entry) -> Result<(), SinkError> {
         // One that no message can hold would wait for ever.
-        if let Err(limit) = self.fits(&entry) {
+        let limit = self.max_payload();
+        if !fits(&entry, limit) {
             return Err(SinkError::unfit(format!(
                 "a record of {} bytes is longer than the server's max_payload of {limit}",
                 entry.line.len()
@@ -258,15 +259,11 @@ impl Courier {
         sent.map_err(|error| Refused(error.to_string()))
     }
 
-    /// Whether a message can hold a record; the longest one if not.
-    fn fits(&self, entry: &Entry) -> Result<(), usize> {
+    /// The longest message that the server takes.
+    fn max_payload(&self) -> usize {
         let known = self.jetstream.get();
         let known = known.map_or(0, |jetstream| jetstream.client().server_info().max_payload);
-        let limit = if known == 0 { MAX_PAYLOAD } else { known };
-        if entry.line.len() + HEADERS > limit {
-            return Err(limit);
-        }
-        Ok(())
+        if known == 0 { MAX_PAYLOAD } else { known }
     }
 
     async fn acknowledged(&self, ack: PublishAckFuture) -> Result<(), Refused> {
@@ -338,16 +335,17 @@ impl Courier {
             .read(batch)
             .await
             .map_err(|error| Self::unreadable(&error))?;
-        if entries.is_empty() {
+        let Some(oldest) = entries.first() else {
             self.see_to_the_stream(jetstream).await?;
             return Ok(self.go_straight().await);
-        }
+        };
+        let limit = self.max_payload();
         let fit = entries
             .iter()
-            .take_while(|entry| self.fits(entry).is_ok())
+            .take_while(|entry| fits(entry, limit))
             .count();
         if fit == 0 {
-            self.keep_aside(spool, &entries).await?;
+            self.keep_aside(spool, oldest).await?;
             return Ok(Delivered::Some);
         }
         let (delivered, problem) = self
@@ -369,10 +367,7 @@ impl Courier {
     }
 
     /// Has the oldest entry, which no message to this server can hold, keep nothing up.
-    async fn keep_aside(&self, spool: &Spool, entries: &[Entry]) -> Result<(), String> {
-        let Some(oldest) = entries.first() else {
-            return Ok(());
-        };
+    async fn keep_aside(&self, spool: &Spool, oldest: &Entry) -> Result<(), String> {
         let kept = spool.keep_aside(oldest).await;
         let path = kept.map_err(|error| Self::unreadable(&error))?;
         tracing::error!(
@@ -439,6 +434,11 @@ impl Courier {
         }
         // Everything else was acknowledged, or is in the spool: the connection has nothing to finish.
     }
+}
+
+/// Whether a message of that length can hold a record.
+fn fits(entry: &Entry, limit: usize) -> bool {
+    entry.line.len() + HEADERS <= limit
 }
 
 /// How long to rest after a batch that took so long to deliver.
