@@ -25,6 +25,9 @@ pub(crate) trait Source: Clone + Send + Sync + 'static {
 
     /// What is followed as a whole.
     fn directories(&self) -> Vec<Directory>;
+
+    /// Says in the log what is to be known of rules that decide from now on.
+    fn taken(_: &Self::Rules) {}
 }
 
 /// Something that is wrong: the setting that led there, and what.
@@ -54,6 +57,11 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn problem(&mut self, setting: &'static str, text: String) {
         self.problems.push(FilesProblem { setting, text });
+    }
+
+    /// Whether something was wrong so far.
+    pub(crate) fn failed(&self) -> bool {
+        !self.problems.is_empty()
     }
 
     /// Reads a file, and hands on its name and what stands in it.
@@ -143,6 +151,7 @@ impl<S: Source> Followed<S> {
             let texts: Vec<_> = problems.into_iter().map(|problem| problem.text).collect();
             texts.join("; ")
         })?;
+        S::taken(&loaded.rules);
         self.rules.store(loaded.rules);
         Ok(())
     }
@@ -181,6 +190,9 @@ impl<S: Source> Follower<S> {
     pub(crate) fn turn_to(&self, rules: Option<&Followed<S>>, configured: Option<&Configured<S>>) {
         let contents = configured.iter().flat_map(|read| &read.loaded.contents);
         let directories = configured.map(|read| read.files.directories());
+        if let Some(rules) = rules {
+            S::taken(&rules.rules.load());
+        }
         self.in_use.store(rules.cloned().map(Arc::new));
         self.following.point_to(
             &contents.collect::<Vec<_>>(),

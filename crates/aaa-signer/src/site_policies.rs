@@ -21,8 +21,8 @@ pub static OPA_AUTHORIZER: &[Setting] = &[
     Setting::new(
         "site_policies",
         Kind::Path,
-        "A directory of `.rego` files that apply to every request, whatever its token says: all of them must allow. Followed, with files \
-         that are added or removed.",
+        "A directory of `.rego` files, or a bundle of OPA (`.tar.gz`), that apply to every request, whatever its token says: all of them \
+         must allow. Followed, with files that are added or removed.",
     )
     .example("\"/etc/aaa/rego\""),
     Setting::new(
@@ -97,19 +97,15 @@ impl Source for Files {
     fn load(&self) -> Result<Loaded<SitePolicies>, Vec<FilesProblem>> {
         let (mut reader, mut sources) = (Reader::default(), Sources::default());
         let (setting, policies) = ("site_policies", &self.policies);
-        if !policies.is_dir() {
-            let text = format!("{}: is no directory", policies.display());
-            return Err(vec![FilesProblem { setting, text }]);
+        if policies.is_dir() {
+            let take = |name: &str, bytes: &[u8]| sources.policy(name, bytes);
+            each(&mut reader, setting, policies, of_policies, take);
+        } else {
+            reader.file(setting, policies, |name, bytes| sources.bundle(name, bytes));
+            if reader.failed() {
+                return reader.finish(Err(Vec::new()));
+            }
         }
-        each(
-            &mut reader,
-            setting,
-            policies,
-            of_policies,
-            |name, bytes| {
-                sources.policy(name, bytes);
-            },
-        );
         for path in &self.data {
             each(&mut reader, "data", path, of_data, |name, bytes| {
                 sources.data(name, bytes);
@@ -125,9 +121,15 @@ impl Source for Files {
     }
 
     fn directories(&self) -> Vec<Directory> {
-        let mut directories = vec![of_policies(&self.policies)];
+        let mut directories = directories_in(std::slice::from_ref(&self.policies), of_policies);
         directories.extend(directories_in(&self.data, of_data));
         directories
+    }
+
+    fn taken(rules: &SitePolicies) {
+        if let Some(revision) = rules.revision() {
+            tracing::info!(what = SECTION, revision, "bundle taken");
+        }
     }
 }
 

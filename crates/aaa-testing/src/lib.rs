@@ -1,5 +1,6 @@
 //! Real servers for tests, started on ports that the kernel gives, in directories of the test's own. Only ever a dev-dependency.
 
+pub mod archive;
 pub mod nats;
 pub mod okta;
 pub mod pki;

@@ -16,7 +16,9 @@ use crate::problem::{self, Problem};
 use crate::{Authorizer, Line, Look, Question};
 
 mod alike;
+mod archive;
 mod builtins;
+mod bundle;
 mod defined;
 mod error;
 mod filters;
@@ -35,10 +37,14 @@ mod walk;
 
 pub use error::PolicyError;
 
+pub use archive::is_archive as is_bundle;
+use archive::within;
+use bundle::{Bundle, Module};
 pub(crate) use filters::parse_fact;
 pub use lane::Aside;
 use lane::{Deadline, Lane, Stopped, Turns};
 use machine::{Given, Policy, Verdict};
+use source::Version;
 
 /// How long compiling may take.
 const COMPILING: Duration = Duration::from_secs(2);
@@ -200,11 +206,21 @@ fn failed(error: PolicyError) -> Decision {
 /// # Errors
 /// What is wrong with it, and in which line.
 pub fn check(policy: &str) -> Result<Vec<PolicyError>, PolicyError> {
-    let longest = Limits::default().policy_bytes;
-    match compile(policy, longest, &Lane::default()) {
-        Ok(compiled) => compiled.map(Policy::into_unused),
-        Err(stopped) => Err(not_compiled(stopped)),
-    }
+    check_as(policy, None)
+}
+
+/// The same for one that is said to be in a version.
+fn check_as(policy: &str, version: Option<Version>) -> Result<Vec<PolicyError>, PolicyError> {
+    let (longest, lane) = (Limits::default().policy_bytes, Lane::default());
+    let compiled = compile_with(
+        source::NAME,
+        policy,
+        Value::new_object(),
+        version,
+        longest,
+        &lane,
+    );
+    compiled.map_err(not_compiled)?.map(Policy::into_unused)
 }
 
 /// Something about a file of Rego.
@@ -216,13 +232,41 @@ pub struct Finding {
     pub problem: Problem,
 }
 
-/// Looks through a file of Rego: for what keeps it from deciding anything, or else for variables and imports that are never used.
+/// Looks through a file of Rego, or through each in a bundle: for what keeps it from deciding anything, or else for variables and imports
+/// that are never used.
 ///
 /// # Errors
-/// When it is no text.
-pub fn lint(file: &str, bytes: &[u8]) -> Result<Vec<Finding>, Problem> {
+/// Why it cannot be read.
+pub fn lint(file: &str, bytes: &[u8]) -> Result<Vec<Finding>, Vec<Problem>> {
+    if !is_bundle(bytes) {
+        return lint_text(file, bytes, None).map_err(|problem| vec![problem]);
+    }
+    let policies = Bundle::read(file, bytes)?.policies;
+    if policies.is_empty() {
+        return Err(vec![Problem::of_file(file, "there is no policy in it")]);
+    }
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    for Module {
+        path,
+        bytes,
+        version,
+    } in &policies
+    {
+        match lint_text(&within(file, path), bytes, *version) {
+            Ok(more) => found.extend(more),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() {
+        Ok(found)
+    } else {
+        Err(problems)
+    }
+}
+
+fn lint_text(file: &str, bytes: &[u8], version: Option<Version>) -> Result<Vec<Finding>, Problem> {
     let text = problem::text(file, bytes)?;
-    let (kind, found) = match check(text) {
+    let (kind, found) = match check_as(text, version) {
         Ok(unused) => ("unused", unused),
         Err(error) => ("unusable", vec![error]),
     };
@@ -232,7 +276,7 @@ pub fn lint(file: &str, bytes: &[u8]) -> Result<Vec<Finding>, Problem> {
 
 /// A policy in a token, which has no data.
 fn compile(text: &str, longest: usize, lane: &Lane) -> Result<Compiled, Stopped> {
-    compile_with(source::NAME, text, Value::new_object(), longest, lane)
+    compile_with(source::NAME, text, Value::new_object(), None, longest, lane)
 }
 
 /// Compiling goes down the syntax, which nests as the author likes, so it has a stack of its own.
@@ -240,12 +284,14 @@ fn compile_with(
     name: &str,
     text: &str,
     data: Value,
+    version: Option<Version>,
     longest: usize,
     lane: &Lane,
 ) -> Result<Compiled, Stopped> {
     let (name, text) = (name.to_owned(), text.to_owned());
     lane.run(&Turns::default(), Deadline::within(COMPILING), move || {
-        Some(Policy::compile(&name, &text, data, longest))
+        let agrees = version.map_or(Ok(()), |version| source::is_of(&text, longest, version));
+        Some(agrees.and_then(|()| Policy::compile(&name, &text, data, longest)))
     })
 }
 

@@ -1,6 +1,6 @@
 //! The authorizer `site_policies`: Rego of the site, which applies to every request whatever its token says.
 //!
-//! Each file is a policy of its own, written like those in tokens, and all of them must allow. They share the site's data
+//! They are files, or in one: a bundle of OPA. Each file is a policy of its own, written like those in tokens, and all of them must allow. They share the site's data
 //! documents, which they see under `data`.
 
 use std::fmt;
@@ -9,11 +9,14 @@ use std::path::Path;
 use aaa_core::decision::Decision;
 use regorus::Value;
 use regorus::value::Object;
+use serde_json::Map;
 
-use super::error::PolicyError;
+use super::archive::within;
+use super::bundle::{Bundle, Module};
 use super::input;
 use super::lane::{Aside, Lane};
 use super::machine::{Given, Needs, Policy, Verdict};
+use super::source::Version;
 use super::{Limits, compile_with, not_compiled};
 use crate::actionpolicy::data_file;
 use crate::problem;
@@ -31,10 +34,22 @@ const RESERVED: &str = "io";
 /// Files of a site, read one after the other.
 #[derive(Debug, Default)]
 pub struct Sources {
-    policies: Vec<(String, String)>,
+    policies: Vec<Written>,
+    revision: Option<String>,
     data: Vec<(String, Vec<(String, Value)>)>,
     bytes: usize,
     problems: Vec<SiteProblem>,
+}
+
+/// A policy as it was read.
+#[derive(Debug)]
+struct Written {
+    /// What problems call its file.
+    file: String,
+    /// What decisions call it: the name of its file, or its path in the bundle.
+    name: String,
+    text: String,
+    version: Option<Version>,
 }
 
 /// What is wrong with a file of a site: its name, and what.
@@ -50,11 +65,47 @@ pub struct SiteProblem {
 impl Sources {
     /// Adds a policy.
     pub fn policy(&mut self, file: &str, bytes: &[u8]) {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => {
-                let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-                self.policies.push((file.to_owned(), text.to_owned()));
+        let name = Path::new(file).file_name().unwrap_or_default();
+        self.written(
+            file.to_owned(),
+            name.to_string_lossy().into_owned(),
+            bytes,
+            None,
+        );
+    }
+
+    /// Adds the policies and the data of a bundle of OPA.
+    pub fn bundle(&mut self, file: &str, bytes: &[u8]) {
+        let bundle = match Bundle::read(file, bytes) {
+            Ok(bundle) => bundle,
+            Err(problems) => {
+                for problem in problems {
+                    self.problem(false, problem.to_string());
+                }
+                return;
             }
+        };
+        self.bytes = self.bytes.saturating_add(bundle.data_bytes);
+        self.members(false, file, bundle.data);
+        self.revision = Some(bundle.revision).filter(|revision| !revision.is_empty());
+        for Module {
+            path,
+            bytes,
+            version,
+        } in bundle.policies
+        {
+            self.written(within(file, &path), path, &bytes, version);
+        }
+    }
+
+    fn written(&mut self, file: String, name: String, bytes: &[u8], version: Option<Version>) {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.policies.push(Written {
+                text: text.strip_prefix('\u{feff}').unwrap_or(text).to_owned(),
+                file,
+                name,
+                version,
+            }),
             Err(_) => self.problem(false, format!("{file}: is no text")),
         }
     }
@@ -67,25 +118,28 @@ impl Sources {
         } else {
             data_file(file, bytes)
         };
-        let members = match read {
-            Ok(serde_json::Value::Object(members)) => members,
-            Ok(_) => return self.problem(true, format!("{file}: must hold an object")),
-            Err(problem) => return self.problem(true, problem.to_string()),
-        };
+        match read {
+            Ok(serde_json::Value::Object(members)) => self.members(true, file, members),
+            Ok(_) => self.problem(true, format!("{file}: must hold an object")),
+            Err(problem) => self.problem(true, problem.to_string()),
+        }
+    }
+
+    fn members(&mut self, data: bool, file: &str, members: Map<String, serde_json::Value>) {
         let mut taken = Vec::with_capacity(members.len());
-        for (name, value) in &members {
+        for (name, value) in members {
             let earlier = self
                 .data
                 .iter()
-                .find(|(_, members)| members.iter().any(|(other, _)| other == name));
+                .find(|(_, members)| members.iter().any(|(other, _)| *other == name));
             if let Some((other, _)) = earlier {
                 let problem = format!("{file}: `{name}` is in {other} already");
-                self.problem(true, problem);
+                self.problem(data, problem);
             } else if name == RESERVED {
                 let problem = format!("{file}: `{name}` is where the policies themselves are");
-                self.problem(true, problem);
+                self.problem(data, problem);
             } else {
-                taken.push((name.clone(), input::value(value)));
+                taken.push((name, input::value(&value)));
             }
         }
         self.data.push((file.to_owned(), taken));
@@ -114,7 +168,7 @@ impl Sources {
             );
             self.problem(true, problem);
         }
-        if self.policies.is_empty() {
+        if self.policies.is_empty() && self.problems.iter().all(|problem| problem.data) {
             self.problem(false, "there is no policy in it".to_owned());
         }
         let members = members.into_iter();
@@ -125,13 +179,21 @@ impl Sources {
         );
         let lane = Lane::new(aside);
         let mut policies = Vec::with_capacity(self.policies.len());
-        for (file, text) in std::mem::take(&mut self.policies) {
-            match compile(&file, &text, &data, limits, &lane) {
+        for Written {
+            file,
+            name,
+            text,
+            version,
+        } in std::mem::take(&mut self.policies)
+        {
+            let longest = limits.policy_bytes;
+            let compiled = compile_with(&name, &text, data.clone(), version, longest, &lane);
+            match compiled.map_err(not_compiled).and_then(|compiled| compiled) {
                 Ok(policy) => {
-                    for unused in policy.policy.unused() {
+                    for unused in policy.unused() {
                         self.problem(false, unused.in_file(&file, &text).to_string());
                     }
-                    policies.push(policy);
+                    policies.push(Named { name, text, policy });
                 }
                 Err(error) => self.problem(false, error.in_file(&file, &text).to_string()),
             }
@@ -148,29 +210,14 @@ impl Sources {
             needs: needs.fold(Needs::NOTHING, Needs::or),
             policies,
             rule,
+            revision: self.revision,
             limits,
             lane,
         })
     }
 }
 
-fn compile(
-    file: &str,
-    text: &str,
-    data: &Value,
-    limits: Limits,
-    lane: &Lane,
-) -> Result<Named, PolicyError> {
-    let name = Path::new(file).file_name().unwrap_or_default();
-    let name = name.to_string_lossy().into_owned();
-    let policy = compile_with(&name, text, data.clone(), limits.policy_bytes, lane)
-        .map_err(not_compiled)??;
-    let text = text.to_owned();
-    Ok(Named { name, text, policy })
-}
-
 struct Named {
-    /// The name of its file, without the directory.
     name: String,
     /// How its author wrote it.
     text: String,
@@ -184,9 +231,17 @@ pub struct SitePolicies {
     needs: Needs,
     /// What an allowed request is allowed by.
     rule: String,
+    revision: Option<String>,
     limits: Limits,
     /// Apart from that of policies in tokens, so that no bearer keeps the site's own from running.
     lane: Lane,
+}
+
+impl SitePolicies {
+    /// What the maker of the bundle calls the state of it that was read.
+    pub fn revision(&self) -> Option<&str> {
+        self.revision.as_deref()
+    }
 }
 
 impl fmt::Debug for SitePolicies {

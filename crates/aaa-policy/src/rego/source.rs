@@ -6,7 +6,7 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
-use regorus::unstable::{Lexer, Module, Parser, Source, Span, TokenKind};
+use regorus::unstable::{Lexer, Module, Parser, Source, Span, Token, TokenKind};
 
 use super::error::{Place, PolicyError};
 
@@ -25,6 +25,24 @@ pub(super) struct Parsed {
     pub(super) module: Module,
     /// Whether it was read as Rego v0.
     pub(super) v0: bool,
+}
+
+/// A version of Rego.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    V0,
+    V1,
+}
+
+impl Version {
+    /// As bundles have it.
+    pub(super) fn of(number: &serde_json::Value) -> Option<Self> {
+        match number.as_u64()? {
+            0 => Some(Self::V0),
+            1 => Some(Self::V1),
+            _ => None,
+        }
+    }
 }
 
 /// How long a policy may be, for the engine's own checks.
@@ -70,6 +88,61 @@ pub(super) fn parse(text: &str, longest: usize) -> Result<Parsed, PolicyError> {
         Ok(_) => Err(as_v1),
         Err(as_v0) => Err(likelier(as_v1, as_v0, &words)),
     }
+}
+
+/// Whether a policy that is said to be in a version means what it means as [`parse`] reads it.
+///
+/// # Errors
+/// When it is no Rego of that version, or would mean something else.
+pub(super) fn is_of(text: &str, longest: usize, version: Version) -> Result<(), PolicyError> {
+    let source = source(text, longest)?;
+    let words = scan(&source)?;
+    if version == Version::V1 {
+        return module(&source, false).map(drop);
+    }
+    if imported(&module(&source, true)?, &words) {
+        Ok(())
+    } else {
+        Err(PolicyError::new(
+            "it is said to be Rego v0, and has words of v1 without an import",
+        ))
+    }
+}
+
+/// Where a policy may name what other policies of its package, or of one beside it, define: under `data.io`, or under `data` as a whole.
+pub(super) fn names_others(text: &str) -> Option<PolicyError> {
+    let source = source(text, text.len()).ok()?;
+    let mut lexer = Lexer::new(&source);
+    lexer.set_max_col(NonZeroU32::MAX);
+    let mut tokens = std::iter::from_fn(|| {
+        lexer
+            .next_token()
+            .ok()
+            .filter(|token| token.0 != TokenKind::Eof)
+    })
+    .peekable();
+    let mut after_dot = false;
+    while let Some(Token(kind, span)) = tokens.next() {
+        let begins = kind == TokenKind::Ident && span.text() == "data" && !after_dot;
+        after_dot = span.text() == ".";
+        if !begins {
+            continue;
+        }
+        let by = tokens.next_if(|Token(_, span)| matches!(span.text(), "." | "["));
+        let wanted = match by.as_ref().map(|Token(_, span)| span.text()) {
+            Some(".") => TokenKind::Ident,
+            _ => TokenKind::String,
+        };
+        let is_data = |Token(kind, span): &Token| {
+            *kind == wanted && span.text() != "io" && !span.text().contains('\\')
+        };
+        if by.is_none() || tokens.next_if(is_data).is_none() {
+            let problem = "the policies of a bundle do not see one another: call a rule of this file by its name alone, and data by a name \
+                           other than `io`";
+            return Some(PolicyError::at(Place::of(&span), problem));
+        }
+    }
+    None
 }
 
 fn source(text: &str, longest: usize) -> Result<Source, PolicyError> {

@@ -10,6 +10,8 @@
     reason = "tests; each uses a part"
 )]
 
+pub mod bundle;
+
 use aaa_core::claims::ClientClaims;
 use aaa_core::decision::Decision;
 use aaa_core::request::Request;

@@ -2,6 +2,7 @@
 
 use aaa_core::clock::{Clock as _, SystemClock};
 use aaa_service::config::Document;
+use aaa_testing::archive::archive;
 use serde_json::json;
 
 use crate::site::{Site, reload_errors};
@@ -126,6 +127,56 @@ async fn changes_are_followed_and_broken_ones_keep_the_old_rules() {
     running.shutdown().await;
 }
 
+/// A bundle of OPA in which this action is frozen.
+fn bundle(frozen: &str) -> Vec<u8> {
+    let data = json!({"frozen": [frozen]}).to_string();
+    archive(&[("/rules/freeze.rego", FROZEN), ("/data.json", &data)]).unwrap()
+}
+
+#[tokio::test]
+async fn a_bundle_is_followed_and_taken_when_it_is_whole() {
+    let mut site = Site::new();
+    let file = site.path("rego.tar.gz");
+    std::fs::write(&file, bundle("disable")).unwrap();
+    site.config["site"] = json!("bundled");
+    site.config["authorizer"] = json!("opa");
+    site.config["opa_authorizer"] = json!({"site_policies": file, "mode": "site-only"});
+    let running = site.start().await.unwrap();
+    let frozen = async |action| site.sign(&running, action).await.err();
+    let look = async || running.reload(None).await;
+    let errors = async || {
+        let what = "site=\"bundled\",what=\"opa_authorizer\"";
+        reload_errors(&running, what).await
+    };
+    let refused = frozen("disable").await.unwrap();
+    let says = "rules/freeze.rego allow (line 4)";
+    assert!(refused.contains(says), "{refused}");
+    assert_eq!(frozen("status").await, None);
+
+    // Half of it is written, then all.
+    let next = bundle("status");
+    std::fs::write(&file, &next[..next.len() / 2]).unwrap();
+    look().await;
+    assert!(frozen("disable").await.is_some());
+    assert_eq!((frozen("status").await, errors().await), (None, 1));
+    std::fs::write(&file, &next).unwrap();
+    look().await;
+    assert!(frozen("status").await.is_some());
+    assert_eq!((frozen("disable").await, errors().await), (None, 1));
+
+    // Another file in its place, and none.
+    std::fs::write(site.path("new"), bundle("disable")).unwrap();
+    std::fs::rename(site.path("new"), &file).unwrap();
+    look().await;
+    assert_eq!(frozen("status").await, None);
+    assert!(frozen("disable").await.is_some());
+    std::fs::remove_file(&file).unwrap();
+    look().await;
+    assert!(frozen("disable").await.is_some());
+    assert_eq!(errors().await, 2);
+    running.shutdown().await;
+}
+
 #[tokio::test]
 async fn what_is_wrong_is_said_at_the_start() {
     let mut broken = site("or");
@@ -149,7 +200,15 @@ async fn what_is_wrong_is_said_at_the_start() {
         problems.contains("authorizer does not name opa"),
         "{problems}"
     );
-    assert!(problems.contains("DIR/none: is no directory"), "{problems}");
+    assert!(problems.contains("DIR/none: no such file"), "{problems}");
+    assert!(!problems.contains("no policy"), "{problems}");
+    let text = elsewhere.write("a.tar.gz", OPEN);
+    elsewhere.config["opa_authorizer"]["site_policies"] = json!(text);
+    let problems = elsewhere.problems().await;
+    assert!(
+        problems.contains("DIR/a.tar.gz: is neither a directory nor a bundle"),
+        "{problems}"
+    );
     elsewhere.config["opa_authorizer"] = json!({});
     assert!(
         elsewhere

@@ -1,5 +1,6 @@
 //! `aaa policy`.
 
+use aaa_testing::archive::archive;
 use serde_json::{Value, json};
 
 use super::support::{Home, Run};
@@ -177,6 +178,15 @@ fn the_lines_of_a_policy_are_on_the_road() {
     ] {
         assert_eq!(run.stdout.contains(says), shown, "{says}: {}", run.stdout);
     }
+    // In a bundle each is named by its path.
+    let bundle = archive(&[("/x/b.rego", &home.read("rego/b.rego"))]).unwrap();
+    std::fs::write(home.path("rego.tar.gz"), bundle).unwrap();
+    config(
+        &home,
+        &json!({"authorizer": "opa", "opa_authorizer": {"site_policies": home.path("rego.tar.gz")}}),
+    );
+    let run = explain(&home, &WITH_CONFIG).ends(1);
+    assert!(run.stdout.contains("└ x/b.rego:2"), "{run:?}");
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! `aaa policy check`, `lint` and `export`.
 
+use std::fs;
+
+use aaa_testing::archive::archive;
+
 use super::support::Home;
 
 const CHECK: [&str; 10] = [
@@ -134,6 +138,26 @@ fn lint_finds_what_is_wrong_in_rego() {
         run.ends(64).without_data().says(says);
     }
     home.aaa(&lint[..2]).ends(64).says("--rego");
+}
+
+#[test]
+fn lint_looks_into_bundles() {
+    let home = Home::new();
+    let bundle = |files: &[(&str, &str)]| {
+        fs::write(home.path("rego.tar.gz"), archive(files).unwrap()).unwrap();
+    };
+    bundle(&[(
+        "/rules/a.rego",
+        "package io.choria.aaasvc\nallow if { x := input.agent }\n",
+    )]);
+    let lint = ["policy", "lint", "--rego", "rego.tar.gz"];
+    let run = home.aaa(&lint).ends(1);
+    let says = "rego.tar.gz: rules/a.rego:2:12: unused: the variable `x` is never used\n";
+    assert!(run.stdout.starts_with(says), "{}", run.stdout);
+    bundle(&[("data.json", "{"), (".manifest", "[]")]);
+    let run = home.aaa(&lint).ends(64).without_data();
+    run.says("rego.tar.gz: data.json:1:")
+        .says("rego.tar.gz: .manifest: must hold an object");
 }
 
 #[test]

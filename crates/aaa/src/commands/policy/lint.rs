@@ -30,11 +30,12 @@ const FILES: usize = 1000;
 Examples:
   aaa policy lint --policies /etc/aaa/policies
   aaa policy lint --hiera common.yaml --provider ldap --json
-  aaa policy lint --rego /etc/aaa/rego --rego frontend.rego")]
+  aaa policy lint --rego /etc/aaa/rego --rego frontend.rego
+  aaa policy lint --rego bundle.tar.gz")]
 pub(crate) struct Args {
     #[command(flatten)]
     rules: RuleArgs,
-    /// A policy in Rego, or a directory of .rego files
+    /// A policy in Rego, a directory of .rego files, or a bundle of OPA
     #[arg(long, value_name = "PATH")]
     rego: Vec<PathBuf>,
     /// What else stands before the = of callers, beside up, okta and choria
@@ -107,7 +108,10 @@ fn policies(path: &Path) -> Result<Vec<PathBuf>, Failure> {
 
 fn in_policy(file: &Path) -> Result<Vec<Found>, Failure> {
     let bytes = files::read(file).map_err(|failure| failure.with(Exit::Usage))?;
-    let unread = |problem: Problem| Failure::usage(problem.to_string());
+    let unread = |problems: Vec<Problem>| {
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        Failure::usage(lines.join("\n"))
+    };
     let found = rego::lint(&file.display().to_string(), &bytes).map_err(unread)?;
     let found = found.into_iter().map(|rego::Finding { kind, mut problem }| {
         let document = json!({
