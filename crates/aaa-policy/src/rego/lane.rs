@@ -1,12 +1,13 @@
 //! Where policies run: at once on the thread that asks, or, when they take long or need much stack, on a thread of their own that nobody
 //! waits for longer than the limit.
 //!
-//! Of such threads few run at a time, and of one policy one. One that came to no end before has a place of its own from then on, where
-//! it meets its like, behind everything else in priority.
+//! Of such threads few run at a time, and of one policy one. Each meets its like there: policies that came to an end whenever they ran,
+//! those that nobody knows yet, and those that once used their time up, each kind behind the one before in priority. So nobody who is
+//! known waits for somebody who is not.
 //!
-//! A thread cannot be stopped from outside, and within one step of the engine it does not stop by itself: to compare a list of two of the
-//! same list, and that of two of that, may take an eternity. A thread that goes on after its time is left to itself, behind everything
-//! else; until it has ended, nothing runs for its policy, and when there are many, only policies that came to an end before.
+//! A thread cannot be stopped from outside, and within one step of the engine it does not stop by itself. One that goes on after its time
+//! is left to itself, behind everything else; until it has ended, nothing runs for its policy, and when there are many, only policies
+//! that came to an end before.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,16 +22,19 @@ use rustix::time::{ClockId, clock_gettime};
 /// Address space for the stack of such a thread; memory is used only as far as the stack grows.
 const STACK: usize = 256 << 20;
 
-/// How far behind the rest of the process a thread stands that nobody is to wait for.
-#[cfg(target_os = "linux")]
-const NICENESS: i32 = 19;
+/// How many policies that nobody knows yet run at a time. They share what the others leave of the processors, so that one that ends soon is
+/// not kept waiting by those that do not; and what they make of memory together is bounded by that, too.
+const STRANGERS: usize = 8;
+
+/// How many run at a time of those that used their time up before.
+const ENDLESS: usize = 1;
 
 /// How many may be running on after their time, before policies that nobody knows yet have to wait.
 const MOST_RUNAWAYS: usize = 8;
 
-/// The share of the time that is kept back, one in so many: once for the answer to be on its way when the limit is over, and once more for
-/// coming to an end, so that work that stops by itself is waited for.
-const KEPT_BACK: u32 = 10;
+/// The share of the time that is kept back, one in so many: once for the answer to be on its way when the limit is over, also where the
+/// processors are busy, and once more for coming to an end, so that work that stops by itself is waited for.
+const KEPT_BACK: u32 = 5;
 
 /// The share of the time that work must have had of a processor to have used its time up, rather than that the host had none for it: one
 /// in so many.
@@ -154,6 +158,40 @@ impl Default for Turns {
     }
 }
 
+/// What a policy is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It came to an end whenever it ran.
+    Known,
+    /// It never ran, or to no end that counts.
+    Stranger,
+    /// It used its time up.
+    Endless,
+}
+
+impl Standing {
+    /// How far behind the rest of the process its threads stand, as a `nice` value; on Linux these belong to threads.
+    const fn niceness(self) -> i32 {
+        match self {
+            Self::Known => 0,
+            Self::Stranger => 10,
+            Self::Endless => 19,
+        }
+    }
+}
+
+impl Past {
+    fn standing(&self) -> Standing {
+        if self.endless.load(Ordering::Acquire) {
+            Standing::Endless
+        } else if self.ended.load(Ordering::Relaxed) {
+            Standing::Known
+        } else {
+            Standing::Stranger
+        }
+    }
+}
+
 impl Turns {
     /// It came to an end, here or elsewhere.
     pub(super) fn ended(&self) {
@@ -166,9 +204,9 @@ impl Turns {
 
 /// Starts threads for work that may take long.
 pub(super) struct Lane {
-    room: Room,
-    /// For what came to no end before.
-    behind: Room,
+    known: Room,
+    strangers: Room,
+    endless: Room,
     /// How many go on after their time.
     runaways: Arc<AtomicUsize>,
     aside: Aside,
@@ -191,8 +229,9 @@ impl Lane {
     pub(super) fn new(aside: Aside) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Self {
-            room: Room::of(cores.saturating_sub(1).max(1)),
-            behind: Room::of(1),
+            known: Room::of(cores),
+            strangers: Room::of(STRANGERS),
+            endless: Room::of(ENDLESS),
             runaways: Arc::default(),
             aside,
         }
@@ -214,23 +253,31 @@ impl Lane {
             let Some(_turn) = turns.room.enter(deadline) else {
                 return;
             };
-            if !self.takes(&turns.past) {
+            let standing = turns.past.standing();
+            if !self.takes(&turns.past, standing) {
                 return;
             }
-            let endless = turns.past.endless.load(Ordering::Acquire);
-            let room = if endless { &self.behind } else { &self.room };
-            if let Some(_place) = room.enter(deadline) {
-                result = self.start(&turns.past, deadline, work, endless);
+            if let Some(_place) = self.room(standing).enter(deadline) {
+                result = self.start(&turns.past, deadline, work, standing);
             }
         });
         result
     }
 
     /// Whether anything may be started for a policy with that past.
-    fn takes(&self, past: &Past) -> bool {
-        let good = past.ended.load(Ordering::Relaxed) && !past.endless.load(Ordering::Acquire);
-        let room = good || self.runaways.load(Ordering::Acquire) < MOST_RUNAWAYS;
+    fn takes(&self, past: &Past, standing: Standing) -> bool {
+        let room =
+            standing == Standing::Known || self.runaways.load(Ordering::Acquire) < MOST_RUNAWAYS;
         room && !past.goes_on.load(Ordering::Acquire)
+    }
+
+    /// Where policies of one kind have their places.
+    fn room(&self, standing: Standing) -> &Room {
+        match standing {
+            Standing::Known => &self.known,
+            Standing::Stranger => &self.strangers,
+            Standing::Endless => &self.endless,
+        }
     }
 
     fn start<T: Send + 'static>(
@@ -238,7 +285,7 @@ impl Lane {
         past: &Arc<Past>,
         deadline: Deadline,
         work: impl FnOnce() -> Option<T> + Send + 'static,
-        behind: bool,
+        standing: Standing,
     ) -> Result<T, Stopped> {
         let (give, take) = sync_channel(1);
         let thread = Arc::new(Mutex::new(Thread::default()));
@@ -249,9 +296,7 @@ impl Lane {
             .stack_size(STACK)
             .spawn(move || {
                 lock(&itself).id = Some(thread_id());
-                if behind {
-                    step_back(None);
-                }
+                step_back(None, standing);
                 let before = busy();
                 let result = here(work);
                 // It may have been the host that was slow.
@@ -284,7 +329,7 @@ impl Lane {
                     thread.left = true;
                     past.goes_on.store(true, Ordering::Release);
                     self.runaways.fetch_add(1, Ordering::AcqRel);
-                    step_back(thread.id);
+                    step_back(thread.id, Standing::Endless);
                 }
                 Err(Stopped::TimeIsUp)
             }
@@ -321,11 +366,13 @@ fn thread_id() -> ThreadId {
     rustix::thread::gettid()
 }
 
-/// Puts a thread, or the calling one, behind the others of the process. On Linux, `nice` values belong to threads. Where it may not,
-/// it runs beside the others.
+/// Puts a thread, or the calling one, as far behind the others of the process. Where it may not, it runs beside them.
 #[cfg(target_os = "linux")]
-fn step_back(thread: Option<ThreadId>) {
-    let _beside_the_others = rustix::process::setpriority_process(thread, NICENESS);
+fn step_back(thread: Option<ThreadId>, standing: Standing) {
+    let behind = standing.niceness();
+    if behind > 0 {
+        let _beside_the_others = rustix::process::setpriority_process(thread, behind);
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -336,7 +383,7 @@ fn thread_id() {}
 
 /// Elsewhere `nice` values belong to the process.
 #[cfg(not(target_os = "linux"))]
-fn step_back(_: Option<ThreadId>) {}
+fn step_back(_: Option<ThreadId>, _: Standing) {}
 
 #[cfg(test)]
 mod tests {
@@ -384,7 +431,7 @@ mod tests {
         });
     }
 
-    /// A clock that goes on by 40 s whenever somebody looks: of a minute the first wait has 14 s left, and the second none.
+    /// A clock that goes on by 40 s whenever somebody looks: of a minute the first wait has 8 s left, and the second none.
     #[test]
     fn what_is_waited_for_one_thing_is_not_waited_for_the_next() {
         thread_local! {
@@ -395,7 +442,7 @@ mod tests {
             NOW.get()
         }
         let deadline = Deadline::by(LONG, later);
-        assert_eq!(deadline.left(), Duration::from_secs(14));
+        assert_eq!(deadline.left(), Duration::from_secs(8));
         assert_eq!(deadline.left(), Duration::ZERO);
         // A turn and a place are there at once. For the work itself nothing is left, however long it goes on.
         let (end, until) = channel::<()>();
@@ -407,7 +454,7 @@ mod tests {
         // Nor is there for a place, after the turn.
         let lane = Lane::default();
         let none = Deadline::within(Duration::ZERO);
-        let all = std::iter::from_fn(|| lane.room.enter(none).map(std::mem::forget));
+        let all = std::iter::from_fn(|| lane.strangers.enter(none).map(std::mem::forget));
         assert!(all.count() > 0);
         let deadline = Deadline::by(LONG, later);
         let outcome = lane.run(&Turns::default(), deadline, || Some(1));
@@ -511,7 +558,7 @@ mod tests {
         assert_eq!(lane.run(&endless, patient, spin), Err(Stopped::TimeIsUp));
         // However long others of its kind keep the place, there is one for everybody else.
         let none = Deadline::within(Duration::ZERO);
-        let place = lane.behind.enter(none).unwrap();
+        let place = lane.endless.enter(none).unwrap();
         assert_eq!(lane.run(&endless, none, || Some(1)), Err(Stopped::Busy));
         assert_eq!(run(&lane, LONG, || 1), Ok(1));
         drop(place);

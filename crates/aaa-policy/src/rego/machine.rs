@@ -291,7 +291,7 @@ impl Policy {
             machine.attempt(&given, deadline.for_work())
         });
         // It may have been the host that was slow.
-        if started.elapsed() < AT_MOST_HERE {
+        if verdict.is_ok() && started.elapsed() < AT_MOST_HERE {
             self.slow.store(0, Ordering::Relaxed);
         }
         verdict
@@ -489,4 +489,26 @@ fn call(
 /// Nothing that is guarded here can be left half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever is slow and is refused in no time is no less slow for that, and goes on being kept off the thread that asks.
+    #[test]
+    fn a_refusal_does_not_speak_for_a_policy() {
+        let text = "package io.choria.aaasvc\nallow = true";
+        let policy = Policy::compile("slow", text, Value::new_object(), 1 << 10).unwrap();
+        policy.slow.store(PATIENT, Ordering::Relaxed);
+        let given = Given {
+            input: Value::new_object(),
+            filter: Filter::default(),
+            now: 0,
+            limit: Duration::ZERO,
+        };
+        let said = policy.evaluate(given, &Lane::default());
+        assert_eq!(said, Verdict::Trouble(too_long(Duration::ZERO)));
+        assert_eq!(policy.slow.load(Ordering::Relaxed), PATIENT);
+    }
 }
