@@ -2,35 +2,35 @@
 //!
 //! `not startswith(input.data.path, "/etc")` has no value in OPA where the path has none, so it allows nothing; the engine takes it for
 //! true. OPA moves operands out of the negation. The same is done here, in the text that the engine gets: `_ = (input.data.path); `
-//! goes before the `not`. Lines stay what they are, so that errors still name the author's.
+//! goes before the `not`.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use regorus::unstable::{AssignOp, BoolOp, Expr, Literal, LiteralStmt, Module, Query, Rule, Span};
+use regorus::unstable::{AssignOp, BoolOp, Expr, Literal, LiteralStmt, Module, Query, Rule};
 
 use super::error::{Place, PolicyError};
 use super::variables::{alias, comprehension, expressions, parts, values};
 use super::walk::Names;
+use super::written::{Side, Written};
 
-/// The text of a module with what its negations demand.
+/// Adds what the negations of a module demand.
 ///
 /// # Errors
 /// When that cannot be written on one line.
-pub(super) fn demanded<'a>(
-    text: &'a str,
-    module: &'a Module,
-    names: &'a Names,
-) -> Result<Cow<'a, str>, PolicyError> {
+pub(super) fn demand(
+    module: &Module,
+    names: &Names,
+    written: &mut Written<'_>,
+) -> Result<(), PolicyError> {
     let mut writer = Writer {
-        text,
+        written,
         names,
         imported: module
             .imports
             .iter()
             .map(|import| alias(import).text())
             .collect(),
-        additions: Vec::new(),
     };
     for rule in &module.policy {
         let Rule::Spec { head, bodies, .. } = rule.as_ref() else {
@@ -46,35 +46,16 @@ pub(super) fn demanded<'a>(
             writer.query(&body.query)?;
         }
     }
-    writer.written()
+    Ok(())
 }
 
-struct Writer<'a> {
-    text: &'a str,
+struct Writer<'a, 'w> {
+    written: &'a mut Written<'w>,
     names: &'a Names,
     imported: BTreeSet<&'a str>,
-    /// What is added, and before which byte.
-    additions: Vec<(usize, String)>,
 }
 
-impl<'a> Writer<'a> {
-    fn written(mut self) -> Result<Cow<'a, str>, PolicyError> {
-        if self.additions.is_empty() {
-            return Ok(Cow::Borrowed(self.text));
-        }
-        self.additions.sort_by_key(|(place, _)| *place);
-        let mut written = String::with_capacity(self.text.len() * 2);
-        let mut from = 0;
-        for (place, addition) in &self.additions {
-            let before = self.text.get(from..*place);
-            written.push_str(before.ok_or_else(|| PolicyError::new("a place is not in the text"))?);
-            written.push_str(addition);
-            from = *place;
-        }
-        written.push_str(self.text.get(from..).unwrap_or_default());
-        Ok(Cow::Owned(written))
-    }
-
+impl Writer<'_, '_> {
     fn query(&mut self, query: &Query) -> Result<(), PolicyError> {
         for statement in &query.stmts {
             if let Literal::NotExpr { expr, .. } = &statement.literal {
@@ -115,7 +96,7 @@ impl<'a> Writer<'a> {
         let with = with.join(" ");
         let mut addition = String::new();
         for operand in wanted {
-            let demand = format!("_ = ({}) {with}; ", self.whole(operand.span()));
+            let demand = format!("_ = ({}) {with}; ", self.written.whole(operand.span()));
             addition.push_str(&one_line(&demand).ok_or_else(|| {
                 PolicyError::at(
                     Place::of(&statement.span),
@@ -123,31 +104,15 @@ impl<'a> Writer<'a> {
                 )
             })?);
         }
-        let (start, end) = self.quoted(&statement.span);
+        let (start, end) = self.written.quoted(&statement.span);
         // A body without braces has room for one expression only.
-        let before = self.text.get(..start).unwrap_or_default().trim_end();
-        if before.ends_with("if") {
+        let before = self.written.text().get(..start).unwrap_or_default();
+        if before.trim_end().ends_with("if") {
             addition.insert_str(0, "{ ");
-            self.additions.push((end, " }".to_owned()));
+            self.written.add(end, Side::EndsStatement, " }");
         }
-        self.additions.push((start, addition));
+        self.written.add(start, Side::BeginsStatement, addition);
         Ok(())
-    }
-
-    /// A span's place, with the quotes of texts at its ends, which the engine leaves out.
-    fn quoted(&self, span: &Span) -> (usize, usize) {
-        let (start, end) = (place(span.start), place(span.end));
-        let before = self.text.get(..start).unwrap_or_default();
-        let after = self.text.get(end..).unwrap_or_default();
-        (
-            start - usize::from(before.ends_with(['"', '`'])),
-            end + usize::from(after.starts_with(['"', '`'])),
-        )
-    }
-
-    fn whole(&self, span: &Span) -> &'a str {
-        let (start, end) = self.quoted(span);
-        self.text.get(start..end).unwrap_or_default()
     }
 
     /// The operands of a negated expression that must have a value. A reference by itself, or compared with `==`, need have none.
@@ -241,10 +206,6 @@ fn one_line(text: &str) -> Option<Cow<'_, str>> {
     (!text.contains(['#', '`'])).then(|| Cow::Owned(text.replace(['\n', '\r'], " ")))
 }
 
-fn place(at: u32) -> usize {
-    usize::try_from(at).unwrap_or(usize::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::inspect::names;
@@ -257,7 +218,9 @@ mod tests {
         let text = format!("{HEAD}{lines}");
         let module = parse(&text, 64 << 10).unwrap().module;
         let names = names(&module).unwrap();
-        let written = demanded(&text, &module, &names)?;
+        let mut written = Written::new(&text);
+        demand(&module, &names, &mut written)?;
+        let written = written.finish()?;
         // It is still a policy.
         parse(&written, 64 << 10).unwrap();
         Ok(written.strip_prefix(HEAD).unwrap().to_owned())

@@ -18,7 +18,7 @@ const MOST_ELEMENTS: i64 = 1 << 16;
 const LONGEST_MATCHED: usize = 64 << 10;
 const LONGEST_PATTERN: usize = 4 << 10;
 /// The largest numbers that are written out or shifted, in bits, and the most digits that are read.
-const LARGEST_NUMBER: usize = 16 << 10;
+pub(super) const LARGEST_NUMBER: usize = 16 << 10;
 const MOST_DIGITS: usize = 1000;
 
 /// How a call ends when it gives no value.

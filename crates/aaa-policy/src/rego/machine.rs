@@ -11,8 +11,9 @@ use aaa_core::filter::Filter;
 use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{Engine, Value};
 
+use super::bounded::{self, BOUNDED};
 use super::builtins::{self, Builtin};
-use super::defined::demanded;
+use super::defined::demand;
 use super::error::PolicyError;
 use super::filters::{self, Kind, Missing};
 use super::guard::Refusal;
@@ -22,6 +23,7 @@ use super::lane::{Deadline, Lane, Stopped, Turns, here};
 use super::shape::Shape;
 use super::source;
 use super::visible::Visible;
+use super::written::Written;
 use crate::Line;
 use crate::Question;
 
@@ -46,6 +48,10 @@ const AT_ONCE: Shape = Shape {
     levels: 150,
 };
 
+/// By how much a policy may multiply what it is given, as a power of two, without weighing what it makes: the largest request, so often, is
+/// compared in less than a second.
+const HARMLESS: u32 = 8;
+
 /// Engines that are kept per policy: as many as may run at once, and not too many of them on a large host.
 static MOST_IDLE: LazyLock<usize> =
     LazyLock::new(|| std::thread::available_parallelism().map_or(1, |cores| cores.get().min(16)));
@@ -57,6 +63,8 @@ pub(super) struct Policy {
     inspection: Inspection,
     /// How much there is to look at in the data that it may see, in units of [`weight`]; `None` for more than is reckoned with.
     data: Option<usize>,
+    /// Whether it weighs what it makes, as it could make more than is good.
+    weighs: bool,
     /// What decisions name as their rule.
     pub(super) rule: String,
     /// What decisions call it.
@@ -146,15 +154,22 @@ impl Policy {
         builtins::check(&inspection.functions)?;
         let weighed = weight(&data, 1 << AT_ONCE.bits);
         let names = names(&parsed.module)?;
-        let demanded = demanded(text, &parsed.module, &names)?;
+        let mut written = Written::new(text);
+        demand(&parsed.module, &names, &mut written)?;
+        let weighs = inspection.shape.bits > HARMLESS || weighed.is_none();
+        if weighs {
+            bounded::bound(&parsed.module, &names, &mut written)?;
+        }
+        let written = written.finish()?;
         let template =
-            prepare(&demanded, data, parsed.v0).map_err(|error| error.of_text(text, &demanded))?;
+            prepare(&written, data, parsed.v0).map_err(|error| error.of_text(text, &written))?;
         let rule = match inspection.allow_line {
             Some(line) => format!("{name} allow (line {line})"),
             None => format!("{name} allow"),
         };
         Ok(Self {
             data: weighed,
+            weighs,
             template,
             inspection,
             rule,
@@ -307,7 +322,11 @@ impl Policy {
     }
 
     fn machine(&self) -> Machine {
-        Machine::new(self.template.clone(), &self.inspection)
+        let mut machine = Machine::new(self.template.clone(), &self.inspection);
+        if self.weighs {
+            machine.weigh();
+        }
+        machine
     }
 }
 
@@ -329,6 +348,10 @@ fn prepare(text: &str, data: Value, v0: bool) -> Result<Engine, PolicyError> {
 
 fn allow() -> String {
     ALLOW.to_owned()
+}
+
+fn too_much() -> String {
+    "it needs more memory than the limit allows".to_owned()
 }
 
 fn too_long(limit: Duration) -> String {
@@ -366,6 +389,23 @@ impl Machine {
             machine.add(name);
         }
         machine
+    }
+
+    /// Gives it the function that [`bounded`] has policies call.
+    fn weigh(&mut self) {
+        let state = Arc::clone(&self.state);
+        let function = move |mut arguments: Vec<Value>| {
+            let value = arguments.pop().unwrap_or(Value::Undefined);
+            if bounded::holds(&value) {
+                return Ok(value);
+            }
+            lock(&state).trouble.get_or_insert(too_much());
+            Err(Ended.into())
+        };
+        let added = self
+            .engine
+            .add_extension(BOUNDED.to_owned(), 1, Box::new(function));
+        debug_assert!(added.is_ok());
     }
 
     fn add(&mut self, name: &str) {
@@ -478,9 +518,7 @@ fn call(
     let mut state = lock(state);
     state.made += weight(&result, MOST_MADE).unwrap_or(MOST_MADE + 1);
     if state.made > MOST_MADE {
-        state
-            .trouble
-            .get_or_insert("it needs more memory than the limit allows".to_owned());
+        state.trouble.get_or_insert(too_much());
         return Err(Ended);
     }
     Ok(result)

@@ -17,6 +17,7 @@ use crate::{Authorizer, Line, Look, Question};
 
 mod alike;
 mod archive;
+mod bounded;
 mod builtins;
 mod bundle;
 mod defined;
@@ -34,6 +35,7 @@ mod source;
 mod variables;
 mod visible;
 mod walk;
+mod written;
 
 pub use error::PolicyError;
 

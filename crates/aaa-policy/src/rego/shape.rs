@@ -28,6 +28,8 @@ pub(super) struct Node {
     pub(super) depth: u32,
     /// Each way to get its value.
     pub(super) bodies: Vec<Body>,
+    /// Whether its value is made of what all of them give, as those of sets and objects are.
+    pub(super) adds_up: bool,
 }
 
 impl Node {
@@ -35,6 +37,7 @@ impl Node {
         self.place = self.place.or(other.place);
         self.depth = self.depth.max(other.depth);
         self.bodies.extend(other.bodies);
+        self.adds_up |= other.adds_up;
     }
 }
 
@@ -160,6 +163,10 @@ fn measure<'a>(
         whole.bits = whole.bits.max(bits);
         whole.levels = whole.levels.max(levels);
     }
+    if node.adds_up {
+        let ways = node.bodies.len().next_power_of_two().ilog2();
+        whole.bits = whole.bits.saturating_add(ways).min(ENDLESS);
+    }
     whole.levels = whole.levels.saturating_add(RULE + node.depth).min(ENDLESS);
     known.insert(name, Some(whole));
     whole
@@ -209,9 +216,18 @@ mod tests {
             "allow if count([x | x := input; some i in numbers.range(1, 9)]) > 0",
             "allow if count([a | some a in input.x; some b in input.x]) > 0",
             "xs[a] := b if { some a in input.x; some b in input.x }\nallow if xs == {}",
+            "xs[a] := input if some a in input.x\nallow if xs == {}",
+            "xs contains [a, input] if some a in input.x\nallow if xs == {}",
         ] {
             assert!(shape(lines).bits >= LOOP, "{lines}");
         }
+    }
+
+    #[test]
+    fn parts_of_one_rule_add_up() {
+        assert_eq!(shape("a.x := input\nallow if a == {}").bits, 0);
+        let three = "a.x := input\na.y := input\na.z := input\nallow if a == {}";
+        assert_eq!(shape(three).bits, 2);
     }
 
     #[test]

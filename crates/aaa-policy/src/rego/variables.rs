@@ -271,23 +271,23 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// What a rule's head is made of besides its name and arguments.
+/// What a rule's head makes: keys and a value.
 pub(super) fn values(head: &RuleHead) -> Vec<&Expr> {
-    match head {
-        RuleHead::Compr { refr, assign, .. } => {
-            let mut values = parts(refr);
-            values.extend(assign.as_ref().map(|assign| assign.value.as_ref()));
-            values
+    let (refr, value) = match head {
+        RuleHead::Compr { refr, assign, .. } | RuleHead::Func { refr, assign, .. } => {
+            (refr, assign.as_ref().map(|assign| &assign.value))
         }
-        RuleHead::Set { refr, key, .. } => {
-            let mut values = parts(refr);
-            values.extend(key.as_deref());
-            values
+        RuleHead::Set { refr, key, .. } => (refr, key.as_ref()),
+    };
+    let mut values: Vec<&Expr> = value.into_iter().map(AsRef::as_ref).collect();
+    let mut at = refr;
+    while let Expr::RefDot { refr, .. } | Expr::RefBrack { refr, .. } = at.as_ref() {
+        if let Expr::RefBrack { index, .. } = at.as_ref() {
+            values.push(index);
         }
-        RuleHead::Func { assign, .. } => {
-            assign.iter().map(|assign| assign.value.as_ref()).collect()
-        }
+        at = refr;
     }
+    values
 }
 
 /// The name that an import has in the module.
@@ -332,6 +332,20 @@ pub(super) fn comprehension(expr: &Expr) -> Option<(Vec<&Expr>, &Query)> {
             key, value, query, ..
         } => Some((vec![key, value], query)),
         _ => None,
+    }
+}
+
+/// The variables that a pattern gives a value.
+pub(super) fn declared<'a>(pattern: &'a Expr, found: &mut impl FnMut(&'a Span)) {
+    match pattern {
+        Expr::Var { span, .. } => found(span),
+        Expr::Array { items, .. } => items.iter().for_each(|item| declared(item, found)),
+        Expr::Object { fields, .. } => {
+            for (_, _, value) in fields {
+                declared(value, found);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -13,6 +13,7 @@ use super::error::{Place, PolicyError};
 use super::filters::{self, Missing};
 use super::inspect::{PACKAGE, head, root};
 use super::shape::{Body, LOOP, Node};
+use super::variables::{declared, values};
 
 /// Functions that give back collections made of what they were given.
 const JOINING: [&str; 6] = [
@@ -104,7 +105,7 @@ impl<'a> Walker<'a> {
                 (args.iter().collect(), assign.as_ref())
             }
         };
-        let partial = !matches!(head, RuleHead::Func { .. })
+        node.adds_up = !matches!(head, RuleHead::Func { .. })
             && keys
                 .iter()
                 .any(|key| !matches!(key.as_ref(), Expr::Var { .. }));
@@ -117,8 +118,8 @@ impl<'a> Walker<'a> {
                 self.expr(&assign.value);
             }
             self.head(&keys, assign.map(|assign| &assign.value));
-            if partial && self.loops > 1 {
-                self.body.bits += LOOP;
+            if node.adds_up {
+                self.collected(&values(head));
             }
             node.bodies.push(std::mem::take(&mut self.body));
         }
@@ -196,22 +197,9 @@ impl<'a> Walker<'a> {
 
     /// Every variable in a pattern is the rule's own.
     fn declare(&mut self, pattern: &Expr) {
-        match pattern {
-            Expr::Var { span, .. } => {
-                self.body.locals.insert(span.text().to_owned());
-            }
-            Expr::Array { items, .. } => {
-                for item in items {
-                    self.declare(item);
-                }
-            }
-            Expr::Object { fields, .. } => {
-                for (_, _, value) in fields {
-                    self.declare(value);
-                }
-            }
-            _ => {}
-        }
+        declared(pattern, &mut |span| {
+            self.body.locals.insert(span.text().to_owned());
+        });
     }
 
     fn expr(&mut self, expr: &Expr) {
@@ -311,7 +299,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    fn comprehension(&mut self, heads: &[&Ref<Expr>], query: &Query) {
+    fn comprehension(&mut self, heads: &[&Expr], query: &Query) {
         let loops = std::mem::take(&mut self.loops);
         let elements = std::mem::take(&mut self.elements);
         let indexes = std::mem::take(&mut self.indexes);
@@ -319,17 +307,22 @@ impl<'a> Walker<'a> {
         for head in heads {
             self.expr(head);
         }
-        // With one loop whose elements are collected, the result is no larger than what the loop goes over.
-        let plain = self.loops <= 1
-            && heads.iter().all(|head| {
-                is_constant(head) || is_element(head) || self.elements.contains(&root(head))
-            });
-        if !plain {
-            self.body.bits += LOOP;
-        }
+        self.collected(heads);
         self.loops = loops;
         self.elements = elements;
         self.indexes = indexes;
+    }
+
+    /// What is collected of the query at hand. With one loop whose elements are, it is no more than what the loop goes over.
+    fn collected(&mut self, what: &[&Expr]) {
+        if self.loops > 1 || self.loops == 1 && !what.iter().all(|expr| self.is_part(expr)) {
+            self.body.bits += LOOP;
+        }
+    }
+
+    /// Whether it is constant, or a part of what the loop at hand goes over.
+    fn is_part(&self, expr: &Expr) -> bool {
+        is_constant(expr) || is_element(expr) || self.elements.contains(&root(expr))
     }
 
     fn call(&mut self, function: &Expr, arguments: &[Ref<Expr>]) {
@@ -469,7 +462,7 @@ impl<'a> Walker<'a> {
 
 impl Names {
     /// The policy's own function of that name, if it has one.
-    fn own_function(&self, path: &str) -> Option<String> {
+    pub(super) fn own_function(&self, path: &str) -> Option<String> {
         let (first, rest) = path.split_once('.').unwrap_or((path, ""));
         let resolved = match self.aliases.get(first) {
             Some(target) if rest.is_empty() => target.clone(),
@@ -529,7 +522,7 @@ fn parts(expr: &Expr) -> Option<Vec<Option<&str>>> {
     Some(parts)
 }
 
-fn is_constant(expr: &Expr) -> bool {
+pub(super) fn is_constant(expr: &Expr) -> bool {
     matches!(
         expr,
         Expr::String { .. }
