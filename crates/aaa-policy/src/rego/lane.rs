@@ -11,13 +11,15 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
+
+use super::turns::{Past, Room, Standing, Turns};
 
 /// Address space for the stack of such a thread; memory is used only as far as the stack grows.
 const STACK: usize = 256 << 20;
@@ -38,7 +40,7 @@ const KEPT_BACK: u32 = 5;
 
 /// The share of the time that work must have had of a processor to have used its time up, rather than that the host had none for it: one
 /// in so many.
-const HUNGRY: u32 = 8;
+const HUNGRY: u32 = 4;
 
 /// When somebody stops waiting. All waits for one answer have the same, so that together they are no longer than the limit.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +62,7 @@ impl Deadline {
     }
 
     /// How long that is from now.
-    fn left(&self) -> Duration {
+    pub(super) fn left(&self) -> Duration {
         self.at.saturating_duration_since((self.now)())
     }
 
@@ -92,114 +94,6 @@ pub type Aside = fn(&mut dyn FnMut());
 /// Where nobody else is kept waiting anyway.
 fn simply(work: &mut dyn FnMut()) {
     work();
-}
-
-/// Room for a number of pieces of work at a time.
-#[derive(Debug)]
-pub(super) struct Room {
-    left: Mutex<usize>,
-    freed: Condvar,
-}
-
-/// A place in a room, until it is dropped.
-struct Place<'a>(&'a Room);
-
-impl Room {
-    /// For as many.
-    pub(super) fn of(places: usize) -> Self {
-        Self {
-            left: Mutex::new(places),
-            freed: Condvar::new(),
-        }
-    }
-
-    fn enter(&self, deadline: Deadline) -> Option<Place<'_>> {
-        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut left, _) = self
-            .freed
-            .wait_timeout_while(left, deadline.left(), |left| *left == 0)
-            .unwrap_or_else(PoisonError::into_inner);
-        *left = left.checked_sub(1)?;
-        Some(Place(self))
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        *self.0.left.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.0.freed.notify_one();
-    }
-}
-
-/// What is known of a policy from the times that it ran.
-#[derive(Debug)]
-pub(super) struct Turns {
-    /// For one at a time, so that what is slow keeps those waiting who ask for it.
-    room: Room,
-    past: Arc<Past>,
-}
-
-#[derive(Debug, Default)]
-struct Past {
-    /// Whether it ever came to an end.
-    ended: AtomicBool,
-    /// Whether it ever used its time up.
-    endless: AtomicBool,
-    /// Whether it goes on right now, after its time.
-    goes_on: AtomicBool,
-}
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self {
-            room: Room::of(1),
-            past: Arc::default(),
-        }
-    }
-}
-
-/// What a policy is taken for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// It came to an end whenever it ran.
-    Known,
-    /// It never ran, or to no end that counts.
-    Stranger,
-    /// It used its time up.
-    Endless,
-}
-
-impl Standing {
-    /// How far behind the rest of the process its threads stand, as a `nice` value; on Linux these belong to threads.
-    const fn niceness(self) -> i32 {
-        match self {
-            Self::Known => 0,
-            Self::Stranger => 10,
-            Self::Endless => 19,
-        }
-    }
-}
-
-impl Past {
-    fn standing(&self) -> Standing {
-        if self.endless.load(Ordering::Acquire) {
-            Standing::Endless
-        } else if self.ended.load(Ordering::Relaxed) {
-            Standing::Known
-        } else {
-            Standing::Stranger
-        }
-    }
-}
-
-impl Turns {
-    /// It came to an end, here or elsewhere.
-    pub(super) fn ended(&self) {
-        // Mostly it did before, and what is not written need not be shared.
-        if !self.past.ended.load(Ordering::Relaxed) {
-            self.past.ended.store(true, Ordering::Relaxed);
-        }
-    }
 }
 
 /// Starts threads for work that may take long.
@@ -301,18 +195,19 @@ impl Lane {
                 let result = here(work);
                 // It may have been the host that was slow.
                 let hungry = busy().saturating_sub(before) > deadline.limit / HUNGRY;
-                if matches!(result, Ok(Some(_))) {
-                    its_past.ended.store(true, Ordering::Relaxed);
-                }
-                if hungry && matches!(result, Ok(None)) {
-                    its_past.endless.store(true, Ordering::Release);
+                match result {
+                    Ok(Some(_)) => its_past.ended(),
+                    Ok(None) if hungry => its_past.used_up(),
+                    _ => {}
                 }
                 // Nobody may be there to take it.
                 drop(give.send(result));
                 let mut itself = lock(&itself);
                 itself.ended = true;
                 if itself.left {
-                    its_past.endless.fetch_or(hungry, Ordering::Release);
+                    if hungry {
+                        its_past.used_up();
+                    }
                     its_past.goes_on.store(false, Ordering::Release);
                     runaways.fetch_sub(1, Ordering::AcqRel);
                 }
@@ -390,6 +285,7 @@ mod tests {
     use std::cell::Cell;
     use std::sync::mpsc::{Sender, channel};
 
+    use super::super::turns::WARY;
     use super::*;
 
     const LONG: Duration = Duration::from_mins(1);
@@ -418,17 +314,6 @@ mod tests {
         drop(place);
         assert_eq!(lane.run(&turns, long(), || Some(1)), Ok(1));
         assert!(turns.room.enter(none).is_some());
-    }
-
-    #[test]
-    fn whoever_waits_for_a_place_gets_the_one_that_is_freed() {
-        let room = Room::of(1);
-        let place = room.enter(long()).unwrap();
-        thread::scope(|scope| {
-            let waiting = scope.spawn(|| room.enter(long()).is_some());
-            drop(place);
-            assert!(waiting.join().unwrap());
-        });
     }
 
     /// A clock that goes on by 40 s whenever somebody looks: of a minute the first wait has 8 s left, and the second none.
@@ -558,10 +443,13 @@ mod tests {
         assert_eq!(lane.run(&endless, patient, spin), Err(Stopped::TimeIsUp));
         // However long others of its kind keep the place, there is one for everybody else.
         let none = Deadline::within(Duration::ZERO);
-        let place = lane.endless.enter(none).unwrap();
+        let _place = lane.endless.enter(none).unwrap();
         assert_eq!(lane.run(&endless, none, || Some(1)), Err(Stopped::Busy));
         assert_eq!(run(&lane, LONG, || 1), Ok(1));
-        drop(place);
+        for _ in 0..WARY {
+            assert_eq!(lane.run(&endless, none, || Some(1)), Err(Stopped::Busy));
+            endless.ended();
+        }
         assert_eq!(lane.run(&endless, long(), || Some(1)), Ok(1));
     }
 
@@ -570,6 +458,6 @@ mod tests {
         let (lane, turns) = (Lane::default(), Turns::default());
         let outcome = lane.run(&turns, long(), || None::<()>);
         assert_eq!(outcome, Err(Stopped::TimeIsUp));
-        assert!(!turns.past.endless.load(Ordering::Acquire));
+        assert_eq!(turns.past.standing(), Standing::Stranger);
     }
 }

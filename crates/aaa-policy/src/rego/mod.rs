@@ -32,6 +32,7 @@ mod otherwise;
 mod shape;
 pub mod site;
 mod source;
+mod turns;
 mod variables;
 mod visible;
 mod walk;
@@ -44,9 +45,10 @@ use archive::within;
 use bundle::{Bundle, Module};
 pub(crate) use filters::parse_fact;
 pub use lane::Aside;
-use lane::{Deadline, Lane, Stopped, Turns};
+use lane::{Deadline, Lane, Stopped};
 use machine::{Given, Policy, Verdict};
 use source::Version;
+use turns::Turns;
 
 /// How long compiling may take.
 const COMPILING: Duration = Duration::from_secs(2);
