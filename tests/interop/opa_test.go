@@ -197,35 +197,48 @@ defined if value == value
 func compileForOPA(ctx context.Context, t *testing.T, w *world, text string) *oracle {
 	t.Helper()
 
+	o := newOracle(t, w, w.opa, text)
+
+	// as the signer does: what is no v1 is v0
+	module, version := text, ast.RegoV1
+	if _, err := ast.ParseModuleWithOpts("policy", module, ast.ParserOptions{RegoVersion: version}); err != nil {
+		version = ast.RegoV0
+	}
+
+	for _, query := range []string{valueQuery, allowQuery} {
+		o.prepare(ctx, query, rego.Module("policy", module), rego.SetRegoVersion(version), rego.Capabilities(supported(t)))
+	}
+
+	return o
+}
+
+// newOracle knows no rules yet; its token for the signer has that policy.
+func newOracle(t *testing.T, w *world, service *site.Service, policy string) *oracle {
+	t.Helper()
+
 	public, private, err := ed25519.GenerateKey(nil)
 	must(t, err)
 
-	o := &oracle{service: w.opa, key: private, prepared: map[string]rego.PreparedEvalQuery{}}
+	o := &oracle{service: service, key: private, prepared: map[string]rego.PreparedEvalQuery{}}
 
-	o.token, err = w.Mint(site.ClientSpec{Caller: "up=opa", Policy: text, Permissions: fleet}, public)
+	o.token, err = w.Mint(site.ClientSpec{Caller: "up=opa", Policy: policy, Permissions: fleet}, public)
 	must(t, err)
 
 	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(o.token, ".")[1])
 	must(t, err)
 	must(t, util.UnmarshalJSON(payload, &o.claims))
 
-	// as the signer does: what is no v1 is v0
-	module, version := text, ast.RegoV1
-	if _, err = ast.ParseModuleWithOpts("policy", module, ast.ParserOptions{RegoVersion: version}); err != nil {
-		version = ast.RegoV0
-	}
-
-	for _, query := range []string{valueQuery, allowQuery} {
-		options := append(o.filterFunctions(),
-			rego.Query(query), rego.Module("policy", module), rego.SetRegoVersion(version), rego.Capabilities(supported(t)))
-
-		o.prepared[query], err = rego.New(options...).PrepareForEval(ctx)
-		if err != nil {
-			o.err = err
-		}
-	}
-
 	return o
+}
+
+// prepare has OPA compile the rules that a query is about.
+func (o *oracle) prepare(ctx context.Context, query string, rules ...func(*rego.Rego)) {
+	var err error
+
+	o.prepared[query], err = rego.New(append(append(o.filterFunctions(), rego.Query(query)), rules...)...).PrepareForEval(ctx)
+	if err != nil {
+		o.err = err
+	}
 }
 
 // supported is what OPA can do, without the functions that the manual says are not there.

@@ -52,6 +52,8 @@ type ServiceOptions struct {
 	Name string
 	// Authorizer is actionlist or opa.
 	Authorizer string
+	// SitePolicies is a bundle that decides in the place of the policies in tokens.
+	SitePolicies string
 	// AllowBearerTokens makes it sign requests that carry no signature.
 	AllowBearerTokens bool
 	// ChoriaService makes it sign over the Choria network too.
@@ -101,6 +103,9 @@ func (s *Site) writeServiceConfig(service *Service, opts ServiceOptions) (string
 
 	if !opts.NoSigner {
 		document["authorizer"] = opts.Authorizer
+		if opts.SitePolicies != "" {
+			document["opa_authorizer"] = map[string]any{"site_policies": opts.SitePolicies, "mode": "site-only"}
+		}
 		document["auditors"] = []string{"logfile"}
 		document["logfile_auditor"] = map[string]any{"logfile": service.AuditFile}
 		if opts.InStream {

@@ -18,7 +18,7 @@ const MOST_ENTRIES: usize = 1000;
 const LONGEST_PATH: usize = 255;
 
 /// The most names that a path may be made of.
-const DEEPEST: usize = 16;
+const DEEPEST: usize = 32;
 
 /// What gzip files begin with.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
