@@ -47,6 +47,8 @@ var values = []string{
 	`value if not count(IN.xs) > 2`, `value if not IN.a + IN.b > 1`, `value if not {"a", "b"}[IN.s]`, `value if not sprintf("%v", [IN.a]) == "1"`, `value if not [IN.a] == [1]`, `value if not {"x": IN.a} == {"x": 1}`, `value if not to_number(IN.s) == 1`, `value if not (IN.a > 1)`, "value if not f(IN.s == \"a\")\nf(x) if x",
 	"value if not IN.s in kinds\nkinds := IN.ws if count(IN.ws) > 1", "value if not contains(lower(IN.s), IN.t)", "value := [x | some x in IN.ws; not startswith(x, IN.t)]", "value if every x in IN.ws { not x == IN.s }", "value if { some x in IN.ws; not x in IN.vs }",
 	"value if not q[IN.s]\nq contains x if some x in IN.ws", "value if not count([x | some x in IN.xs; x > 1]) > 1", "value := 1 if IN.flag\nelse := 2 if not IN.a > 1", "value if not is_number(IN.a)", "value if not glob.match(\"a*\", [], IN.s)", "value if not IN.flag == false", "value if not object.get(IN.o, IN.s, false)",
+	// one argument more, for the result
+	`value if startswith(IN.s, "a", false)`, `value if not startswith(IN.s, "a", false)`, `value if { startswith(IN.s, "a", x); x == false }`, "value if f(IN.a, 1)\nf(x) := x", "value if not f(IN.a, 1)\nf(x) := x", "value := y if f(IN.a, y)\nf(x) := x",
 	// else, default, several definitions
 	"default value := \"none\"\nvalue := \"big\" if IN.a > 2\nelse := \"small\" if IN.a < 0\nelse := \"middle\" if IN.a == 1", "value := 1 if IN.flag\nelse := 2", "default value := false\nvalue if IN.flag", "default value := [1, 2]\nvalue := IN.xs if count(IN.xs) > 1",
 	"value := \"a\" if IN.a > 0\nvalue := \"b\" if IN.b > 0", "value := IN.a if IN.flag\nvalue := IN.b if IN.n > 2", "value := x if some x in IN.xs", "value := v if { v := IN.o.a; v != null } else := \"null\" if IN.o.a == null",

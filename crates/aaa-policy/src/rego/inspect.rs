@@ -9,6 +9,7 @@ use super::builtins;
 use super::error::{Place, PolicyError};
 use super::filters::Missing;
 use super::shape::{Node, Shape};
+use super::typing;
 use super::variables;
 use super::visible::Visible;
 use super::walk::{Names, Walker, dotted};
@@ -89,6 +90,12 @@ pub(super) fn inspect(module: &Module) -> Result<Inspection, PolicyError> {
         nodes.entry(name).or_default().merge(node);
     }
     variables::check(module, &names)?;
+    if let Some(problem) = typing::check(module, &names)
+        .into_iter()
+        .min_by_key(PolicyError::line)
+    {
+        return Err(problem);
+    }
     Ok(Inspection {
         visible: Visible::of(module),
         asks_filter: functions

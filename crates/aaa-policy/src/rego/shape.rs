@@ -217,7 +217,7 @@ mod tests {
             "allow if count([a | some a in input.x; some b in input.x]) > 0",
             "xs[a] := b if { some a in input.x; some b in input.x }\nallow if xs == {}",
             "xs[a] := input if some a in input.x\nallow if xs == {}",
-            "xs contains [a, input] if some a in input.x\nallow if xs == {}",
+            "xs contains [a, input] if some a in input.x\nallow if xs == set()",
         ] {
             assert!(shape(lines).bits >= LOOP, "{lines}");
         }

@@ -350,7 +350,7 @@ pub(super) fn declared<'a>(pattern: &'a Expr, found: &mut impl FnMut(&'a Span)) 
 }
 
 /// The variables of an expression outside of comprehensions.
-fn each_variable<'a>(expr: &'a Expr, found: &mut impl FnMut(&'a Span)) {
+pub(super) fn each_variable<'a>(expr: &'a Expr, found: &mut impl FnMut(&'a Span)) {
     if let Expr::Var { span, .. } = expr {
         found(span);
     }
