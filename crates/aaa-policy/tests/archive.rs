@@ -34,13 +34,13 @@ fn names_that_lead_elsewhere_are_refused() {
     ] {
         let said = read(&with(name.as_bytes(), EntryType::Regular, b"x")).unwrap_err();
         assert!(
-            said.contains("is no path to take") && !said.contains(char::is_control),
+            said.contains("is no path that can be taken") && !said.contains(char::is_control),
             "{name}: {said}"
         );
     }
     let said = read(&with(b"\xff.rego", EntryType::Regular, b"x")).unwrap_err();
     assert!(
-        said.starts_with("site.tar.gz: \\xff.rego: is no path to take"),
+        said.starts_with("site.tar.gz: \\xff.rego: is no path that can be taken"),
         "{said}"
     );
     let said = read(&with(b"./a.rego", EntryType::Regular, b"x")).unwrap_err();
@@ -120,7 +120,7 @@ fn long_names_are_read_in_both_ways() {
     assert!(
         read(&gzip(&longer.into_inner().unwrap()))
             .unwrap_err()
-            .contains("is no path to take")
+            .contains("is no path that can be taken")
     );
 }
 

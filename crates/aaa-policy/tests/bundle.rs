@@ -142,7 +142,10 @@ fn what_is_wrong_is_said_with_bundle_path_and_line() {
     }
     assert_eq!(refused(&[("data.json", "{}")]), "there is no policy in it");
     let latin = read(&with(b"b.rego", EntryType::Regular, b"package \xff")).unwrap_err();
-    assert_eq!(latin, "site.tar.gz: b.rego: is no text");
+    assert_eq!(
+        latin,
+        "site.tar.gz: b.rego:1:9: is no text: the byte here is not UTF-8\n  package \n          ^"
+    );
 }
 
 #[test]
@@ -162,6 +165,16 @@ fn policies_of_a_bundle_that_count_on_one_another_are_refused() {
             "{names}: {said}"
         );
     }
+    let marked = format!(
+        "\u{feff}{}",
+        policy("default allow := false\nallow if not data.io.choria.aaasvc.frozen")
+    );
+    let both = tar(&[("a.rego", &marked), ("b.rego", &policy(OPEN))]);
+    assert!(
+        read(&gzip(&both))
+            .unwrap_err()
+            .contains("do not see one another")
+    );
     let own = "default allow := false\nallow if { data.limits[\"io\"]; input.data.data.io != \"data.io\" }";
     assert!(bundle(&[("a.rego", own), ("b.rego", OPEN)]).is_ok());
     assert!(
@@ -183,6 +196,9 @@ fn the_manifest_is_read_as_opa_reads_it() {
         ("site/data.json", "{}"),
     ];
     assert_eq!(bundle(&files).unwrap().revision(), Some("v7"));
+    let long = format!(r#"{{"revision": "{}"}}"#, "x".repeat(1025));
+    let many = serde_json::json!({"roots": (0..257).map(|n| n.to_string()).collect::<Vec<_>>()})
+        .to_string();
     let manifests = [
         (
             r#"{"roots": ["site"]}"#,
@@ -211,6 +227,8 @@ fn the_manifest_is_read_as_opa_reads_it() {
         (r#"{"roots": [1]}"#, "`roots` is not what OPA has there"),
         (r#"{"roots": null}"#, "`roots` is not what OPA has there"),
         (r#"{"Roots": []}"#, "`Roots` is nothing that OPA knows"),
+        (long.as_str(), "`revision` is longer than 1024 bytes"),
+        (&many, "`roots` has more than 256 entries"),
         (r#"{"revision": 1}"#, "`revision` is not what OPA has there"),
         (
             r#"{"rego_version": 2}"#,

@@ -148,6 +148,14 @@ fn what_is_wrong_is_said_of_each_file() {
         assert!(said.contains(says), "{says}: {said}");
     }
     assert_eq!(problems(&[], &[]), "there is no policy in it");
+    let mut latin = Sources::default();
+    latin.policy("a.rego", b"package x\n# \xfc");
+    let said = latin.build(Limits::default(), |work| work()).unwrap_err();
+    let lines: Vec<_> = said.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        ["a.rego:2:3: is no text: the byte here is not UTF-8\n  # \n    ^"]
+    );
 }
 
 #[test]

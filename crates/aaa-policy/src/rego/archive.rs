@@ -9,7 +9,7 @@ use tar::{Archive, Entry, EntryType};
 use crate::problem::Problem;
 
 /// The most that an archive may unpack to, in bytes, with what is between its files.
-pub(super) const MOST_UNPACKED: u64 = 16 << 20;
+const MOST_UNPACKED: u64 = 16 << 20;
 
 /// The most entries that it may have, directories among them.
 const MOST_ENTRIES: usize = 1000;
@@ -53,13 +53,11 @@ pub(super) fn files(name: &str, bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>
         if kind == EntryType::Directory || kind == EntryType::XGlobalHeader {
             continue;
         }
-        let (path, shown) = path(&entry);
+        let raw = entry.path_bytes().into_owned();
+        let path = path(&raw).map(ToOwned::to_owned);
+        let shown = path.clone().unwrap_or_else(|| shown(&raw));
         let of_entry = |text: &str| Problem::of_file(&within(name, &shown), text);
-        let path = path.ok_or_else(|| {
-            let text = format!("is no path to take: names of UTF-8 without control characters, {DEEPEST} at most and none of them \
-                                `.` or `..`, with a slash between each, in {LONGEST_PATH} bytes");
-            of_entry(&text)
-        })?;
+        let path = path.ok_or_else(|| of_entry("is no path that can be taken"))?;
         if kind != EntryType::Regular || is_sparse(&mut entry).map_err(broken)? {
             return Err(of_entry("is neither a file nor a directory"));
         }
@@ -99,28 +97,28 @@ fn unpacked(bytes: &[u8]) -> Result<Vec<u8>, String> {
     }
 }
 
-/// The path of an entry, if it is one to take, and how it is shown.
-fn path<R: Read>(entry: &Entry<'_, R>) -> (Option<String>, String) {
-    let name = entry.path_bytes();
-    let shown = name.get(..LONGEST_PATH).unwrap_or(&name);
-    let shown = shown.escape_ascii().to_string();
-    let path = std::str::from_utf8(&name).ok();
+/// The path of an entry, if it is a plain one: whoever reads it, in a log or an archive, sees the same.
+fn path(raw: &[u8]) -> Option<&str> {
+    let path = std::str::from_utf8(raw).ok()?;
     // `opa build` writes a slash before each, and `tar` of a directory a dot as well.
-    let path = path.map(|path| {
-        path.strip_prefix('.')
-            .filter(|rest| rest.starts_with('/'))
-            .unwrap_or(path)
-    });
-    let path = path.map(|path| path.strip_prefix('/').unwrap_or(path));
-    let path = path.filter(|path| {
-        let mut names = path.split('/');
-        path.len() <= LONGEST_PATH
-            && !path.chars().any(char::is_control)
-            && names.clone().count() <= DEEPEST
-            && names.all(|name| !matches!(name, "" | "." | ".."))
-    });
-    let shown = path.map_or(shown, ToOwned::to_owned);
-    (path.map(ToOwned::to_owned), shown)
+    let path = path
+        .strip_prefix("./")
+        .or(path.strip_prefix('/'))
+        .unwrap_or(path);
+    let mut names = path.split('/');
+    let is_plain = path.len() <= LONGEST_PATH
+        && !path.chars().any(char::is_control)
+        && names.clone().count() <= DEEPEST
+        && names.all(|name| !matches!(name, "" | "." | ".."));
+    is_plain.then_some(path)
+}
+
+/// Any other, as far as it is shown.
+fn shown(raw: &[u8]) -> String {
+    raw.get(..LONGEST_PATH)
+        .unwrap_or(raw)
+        .escape_ascii()
+        .to_string()
 }
 
 /// Whether it is a file with holes, in the way of newer archives, which Go fills.

@@ -2,6 +2,8 @@
 //!
 //! They are read as OPA reads them, and what of them this service would do otherwise is refused.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::archive::{files, within};
@@ -12,6 +14,12 @@ use crate::problem::{self, Problem};
 
 /// What stands before everything else, at the top.
 const MANIFEST: &str = ".manifest";
+
+/// The longest revision, in bytes. It stands in the log.
+const LONGEST_REVISION: usize = 1024;
+
+/// The most roots. Each is held against each.
+const MOST_ROOTS: usize = 256;
 
 /// What is in a bundle.
 pub(super) struct Bundle {
@@ -29,8 +37,8 @@ pub(super) struct Bundle {
 pub(super) struct Module {
     /// Its path.
     pub(super) path: String,
-    /// What stands in it.
-    pub(super) bytes: Vec<u8>,
+    /// How its author wrote it.
+    pub(super) text: String,
     /// The version of Rego that the bundle says it is in.
     pub(super) version: Option<Version>,
 }
@@ -57,7 +65,7 @@ impl Bundle {
             revision: manifest.revision.clone(),
         };
         for (path, bytes) in files {
-            if let Err(problem) = bundle.take(name, path, bytes, &manifest) {
+            if let Err(problem) = bundle.take(name, path, &bytes, &manifest) {
                 problems.push(problem);
             }
         }
@@ -68,9 +76,8 @@ impl Bundle {
         );
         if bundle.policies.len() > 1 {
             problems.extend(bundle.policies.iter().filter_map(|policy| {
-                let text = std::str::from_utf8(&policy.bytes).ok()?;
-                let others = names_others(text)?;
-                Some(others.in_file(&within(name, &policy.path), text))
+                let others = names_others(&policy.text)?;
+                Some(others.in_file(&within(name, &policy.path), &policy.text))
             }));
         }
         if problems.is_empty() {
@@ -85,7 +92,7 @@ impl Bundle {
         &mut self,
         bundle: &str,
         path: String,
-        bytes: Vec<u8>,
+        bytes: &[u8],
         manifest: &Manifest,
     ) -> Result<(), Problem> {
         let file = within(bundle, &path);
@@ -99,15 +106,16 @@ impl Bundle {
                 wrong("the bundle says what changes in another one (delta); whole ones are taken")
             }
             _ if matches!(name.rsplit_once('.'), Some((_, "rego"))) => {
+                let text = problem::text(&file, bytes)?.to_owned();
                 let version = manifest.version(&path);
                 self.policies.push(Module {
                     path,
-                    bytes,
+                    text,
                     version,
                 });
                 Ok(())
             }
-            "data.json" | "data.yaml" | "data.yml" => self.document(&file, directory, &bytes),
+            "data.json" | "data.yaml" | "data.yml" => self.document(&file, directory, bytes),
             _ if name.ends_with(MANIFEST) => {
                 wrong("the manifest of a bundle is `.manifest` at its top")
             }
@@ -171,7 +179,7 @@ struct Manifest {
     roots: Vec<Vec<String>>,
     version: Option<Version>,
     /// Of single files.
-    versions: Vec<(String, Version)>,
+    versions: BTreeMap<String, Version>,
 }
 
 impl Default for Manifest {
@@ -180,7 +188,7 @@ impl Default for Manifest {
             revision: String::new(),
             roots: vec![Vec::new()],
             version: None,
-            versions: Vec::new(),
+            versions: BTreeMap::new(),
         }
     }
 }
@@ -212,7 +220,13 @@ impl Manifest {
     fn member(&mut self, name: &str, value: Value) -> Result<(), String> {
         let unfit = || format!("`{name}` is not what OPA has there");
         match (name, value) {
+            ("revision", Value::String(text)) if text.len() > LONGEST_REVISION => {
+                return Err(format!("`{name}` is longer than {LONGEST_REVISION} bytes"));
+            }
             ("revision", Value::String(text)) => self.revision = text,
+            ("roots", Value::Array(roots)) if roots.len() > MOST_ROOTS => {
+                return Err(format!("`{name}` has more than {MOST_ROOTS} entries"));
+            }
             ("roots", Value::Array(roots)) => {
                 let roots = roots.iter().map(|root| Some(names(root.as_str()?)));
                 self.roots = roots.collect::<Option<_>>().ok_or_else(unfit)?;
@@ -226,8 +240,8 @@ impl Manifest {
                     if path.contains(['*', '?', '[', '{', '\\']) {
                         return Err(format!("`{name}` has the pattern `{path}`; name each file"));
                     }
-                    self.versions
-                        .push((path.trim_start_matches('/').to_owned(), version));
+                    let path = path.trim_start_matches('/').to_owned();
+                    self.versions.insert(path, version);
                 }
             }
             ("wasm", Value::Array(compiled)) if compiled.is_empty() => {}
@@ -246,8 +260,7 @@ impl Manifest {
 
     /// The version of Rego that a policy is in, if it is said.
     fn version(&self, path: &str) -> Option<Version> {
-        let of_file = self.versions.iter().find(|(file, _)| file == path);
-        of_file.map(|(_, version)| *version).or(self.version)
+        self.versions.get(path).copied().or(self.version)
     }
 
     /// What of a bundle is outside the roots.

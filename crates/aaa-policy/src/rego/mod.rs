@@ -45,7 +45,7 @@ pub use error::PolicyError;
 
 pub use archive::is_archive as is_bundle;
 use archive::within;
-use bundle::{Bundle, Module};
+use bundle::Bundle;
 pub(crate) use filters::parse_fact;
 pub use lane::Aside;
 use lane::{Deadline, Lane, Stopped};
@@ -246,39 +246,26 @@ pub struct Finding {
 /// Why it cannot be read.
 pub fn lint(file: &str, bytes: &[u8]) -> Result<Vec<Finding>, Vec<Problem>> {
     if !is_bundle(bytes) {
-        return lint_text(file, bytes, None).map_err(|problem| vec![problem]);
+        let text = problem::text(file, bytes).map_err(|problem| vec![problem])?;
+        return Ok(lint_text(file, text, None));
     }
     let policies = Bundle::read(file, bytes)?.policies;
     if policies.is_empty() {
         return Err(vec![Problem::of_file(file, "there is no policy in it")]);
     }
-    let (mut found, mut problems) = (Vec::new(), Vec::new());
-    for Module {
-        path,
-        bytes,
-        version,
-    } in &policies
-    {
-        match lint_text(&within(file, path), bytes, *version) {
-            Ok(more) => found.extend(more),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    if problems.is_empty() {
-        Ok(found)
-    } else {
-        Err(problems)
-    }
+    let policies = policies.iter();
+    let found = policies
+        .flat_map(|policy| lint_text(&within(file, &policy.path), &policy.text, policy.version));
+    Ok(found.collect())
 }
 
-fn lint_text(file: &str, bytes: &[u8], version: Option<Version>) -> Result<Vec<Finding>, Problem> {
-    let text = problem::text(file, bytes)?;
+fn lint_text(file: &str, text: &str, version: Option<Version>) -> Vec<Finding> {
     let (kind, found) = match check_as(text, version) {
         Ok(unused) => ("unused", unused),
         Err(error) => ("unusable", vec![error]),
     };
     let found = found.iter().map(|error| error.in_file(file, text));
-    Ok(found.map(|problem| Finding { kind, problem }).collect())
+    found.map(|problem| Finding { kind, problem }).collect()
 }
 
 /// A policy in a token, which has no data.

@@ -1,7 +1,7 @@
 //! The authorizer `site_policies`: Rego of the site, which applies to every request whatever its token says.
 //!
-//! They are files, or in one: a bundle of OPA. Each file is a policy of its own, written like those in tokens, and all of them must allow. They share the site's data
-//! documents, which they see under `data`.
+//! It is in files, or in one that holds them, a bundle of OPA. Each is a policy of its own, written like those in tokens, and all of
+//! them must allow. They share the site's data documents, which they see under `data`.
 
 use std::fmt;
 use std::path::Path;
@@ -12,7 +12,7 @@ use regorus::value::Object;
 use serde_json::Map;
 
 use super::archive::within;
-use super::bundle::{Bundle, Module};
+use super::bundle::Bundle;
 use super::input;
 use super::lane::{Aside, Lane};
 use super::machine::{Given, Needs, Policy, Verdict};
@@ -65,13 +65,18 @@ pub struct SiteProblem {
 impl Sources {
     /// Adds a policy.
     pub fn policy(&mut self, file: &str, bytes: &[u8]) {
-        let name = Path::new(file).file_name().unwrap_or_default();
-        self.written(
-            file.to_owned(),
-            name.to_string_lossy().into_owned(),
-            bytes,
-            None,
-        );
+        match problem::text(file, bytes) {
+            Ok(text) => {
+                let name = Path::new(file).file_name().unwrap_or_default();
+                self.policies.push(Written {
+                    file: file.to_owned(),
+                    name: name.to_string_lossy().into_owned(),
+                    text: text.to_owned(),
+                    version: None,
+                });
+            }
+            Err(problem) => self.problem(false, problem.to_string()),
+        }
     }
 
     /// Adds the policies and the data of a bundle of OPA.
@@ -88,26 +93,13 @@ impl Sources {
         self.bytes = self.bytes.saturating_add(bundle.data_bytes);
         self.members(false, file, bundle.data);
         self.revision = Some(bundle.revision).filter(|revision| !revision.is_empty());
-        for Module {
-            path,
-            bytes,
-            version,
-        } in bundle.policies
-        {
-            self.written(within(file, &path), path, &bytes, version);
-        }
-    }
-
-    fn written(&mut self, file: String, name: String, bytes: &[u8], version: Option<Version>) {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => self.policies.push(Written {
-                text: text.strip_prefix('\u{feff}').unwrap_or(text).to_owned(),
-                file,
-                name,
-                version,
-            }),
-            Err(_) => self.problem(false, format!("{file}: is no text")),
-        }
+        let policies = bundle.policies.into_iter();
+        self.policies.extend(policies.map(|policy| Written {
+            file: within(file, &policy.path),
+            name: policy.path,
+            text: policy.text,
+            version: policy.version,
+        }));
     }
 
     /// Adds a data document, an object whose members are added to `data`: JSON if its name ends so, else YAML.
