@@ -178,6 +178,32 @@ async fn a_bundle_is_followed_and_taken_when_it_is_whole() {
 }
 
 #[tokio::test]
+async fn a_reload_turns_from_a_directory_to_a_bundle_and_back() {
+    let mut site = site("site-only");
+    let running = site.start().await.unwrap();
+    let directory = site.config["opa_authorizer"].clone();
+    let file = site.path("rego.tar.gz");
+    std::fs::write(&file, bundle("status")).unwrap();
+    site.config["opa_authorizer"] = json!({"site_policies": file, "mode": "site-only"});
+    let config = site.write("signer.json", &site.config.to_string());
+    assert!(running.reload(Some(&config)).await);
+    assert!(site.sign(&running, "status").await.is_err());
+    std::fs::write(&file, bundle("disable")).unwrap();
+    running.reload(None).await;
+    assert!(site.sign(&running, "status").await.is_ok());
+
+    site.config["opa_authorizer"] = directory;
+    let config = site.write("signer.json", &site.config.to_string());
+    assert!(running.reload(Some(&config)).await);
+    std::fs::write(&file, bundle("status")).unwrap();
+    site.write("rego/more.rego", OPEN);
+    running.reload(None).await;
+    assert!(site.sign(&running, "status").await.is_ok());
+    assert!(site.sign(&running, "disable").await.is_err());
+    running.shutdown().await;
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said_at_the_start() {
     let mut broken = site("or");
     broken.write("rego/a.rego", "package other\nallow { true }\n");
