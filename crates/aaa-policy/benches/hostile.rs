@@ -18,7 +18,7 @@ use aaa_core::decision::Decision;
 use aaa_core::request::Request;
 use aaa_policy::rego::Opa;
 use aaa_policy::{Authorizer, Question};
-use common::{LOOPS, POLICY, claims, memory, request, resident};
+use common::{LOOPS, POLICY, claims, deep, memory, request, resident};
 use jiff::Timestamp;
 
 #[allow(dead_code, reason = "not every benchmark uses all of it")]
@@ -148,14 +148,20 @@ fn asking(
 /// Others' decisions with some hostile bearers beside them.
 fn beside(what: &str, hostile: &[Vec<String>]) {
     let (opa, stop) = (Opa::default(), AtomicBool::new(false));
-    let (plain, apart) = (vec![POLICY.to_owned()], vec![LOOPS.to_owned()]);
+    let good = [
+        ("of a plain policy", [POLICY.to_owned()]),
+        ("of one with loops", [LOOPS.to_owned()]),
+        ("of one that needs a thread", [deep()]),
+    ];
     // Compiled before the clock runs.
-    for policy in plain.iter().chain(&apart) {
+    for (_, [policy]) in &good {
         common::ask(&opa, &request(), &claims(policy));
     }
     thread::scope(|scope| {
-        let plain = scope.spawn(|| asking(&opa, &plain, &stop, Decision::is_allowed));
-        let apart = scope.spawn(|| asking(&opa, &apart, &stop, Decision::is_allowed));
+        let good = good.each_ref().map(|(name, policy)| {
+            let who = scope.spawn(|| asking(&opa, policy, &stop, Decision::is_allowed));
+            (name, who)
+        });
         let bad: Vec<_> = hostile
             .iter()
             .map(|policies| {
@@ -164,10 +170,7 @@ fn beside(what: &str, hostile: &[Vec<String>]) {
             .collect();
         thread::sleep(PART);
         stop.store(true, Ordering::Relaxed);
-        for (name, who) in [
-            ("of a plain policy", plain),
-            ("of one that runs apart", apart),
-        ] {
+        for (name, who) in good {
             let (times, otherwise) = who.join().unwrap();
             times.say(&format!("{what}: {name}, {otherwise} refused"));
         }

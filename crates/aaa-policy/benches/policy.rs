@@ -15,7 +15,7 @@ use aaa_policy::Authorizer;
 use aaa_policy::actionlist::ActionList;
 use aaa_policy::actionpolicy::{ActionPolicy, Options, Sources};
 use aaa_policy::rego::Opa;
-use common::{LOOPS, POLICY, claims, request};
+use common::{LOOPS, POLICY, claims, deep, request};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use serde_json::json;
 
@@ -95,7 +95,9 @@ fn decisions(c: &mut Criterion) {
         b.iter(|| ask(&opa, &constant));
     });
     let loops = claims(LOOPS);
-    group.bench_function("opa, known, apart", |b| b.iter(|| ask(&opa, &loops)));
+    group.bench_function("opa, known, loops", |b| b.iter(|| ask(&opa, &loops)));
+    let deep = claims(&deep());
+    group.bench_function("opa, known, apart", |b| b.iter(|| ask(&opa, &deep)));
     group.bench_function("opa, new", |b| {
         b.iter_batched(Opa::default, |opa| ask(&opa, &plain), BatchSize::SmallInput);
     });

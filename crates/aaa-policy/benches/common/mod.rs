@@ -29,7 +29,7 @@ allow {
 }
 "#;
 
-/// One with a comprehension over two loops, which is evaluated on a thread of its own.
+/// One with a comprehension over two loops.
 pub(crate) const LOOPS: &str = r"package io.choria.aaasvc
 
 import rego.v1
@@ -38,6 +38,15 @@ default allow := false
 
 allow if count({[a, b] | some a in input.claims.agents; some b in input.claims.agents}) > 0
 ";
+
+/// One whose rules need one another, so deep that it is evaluated on a thread of its own.
+pub(crate) fn deep() -> String {
+    let rules = (1..=60).map(|i| format!("r{i} if r{}\n", i - 1));
+    let rules: String = rules.collect();
+    format!(
+        "package io.choria.aaasvc\nimport rego.v1\ndefault allow := false\nr0 if input.agent == \"rpcutil\"\n{rules}allow if r60\n"
+    )
+}
 
 pub(crate) fn request() -> Request {
     let message = json!({"agent": "rpcutil", "action": "ping", "data": {"process_results": true}})

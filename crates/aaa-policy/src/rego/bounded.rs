@@ -7,14 +7,11 @@
 
 use std::collections::BTreeSet;
 
-use regorus::Value;
 use regorus::unstable::{
     ArithOp, AssignOp, Expr, Literal, LiteralStmt, Module, Query, Rule, RuleHead, Span,
 };
 
 use super::error::{Place, PolicyError};
-use super::guard::LARGEST_NUMBER;
-use super::input::{bits, weight};
 use super::inspect::{PACKAGE, head as name_of, root};
 use super::variables::{alias, comprehension, declared, parts, values};
 use super::walk::{Names, dotted, is_constant};
@@ -22,14 +19,6 @@ use super::written::{Side, Written};
 
 /// The function that weighs a value.
 pub(super) const BOUNDED: &str = "__bounded";
-
-/// The most that a value may be, in units of [`weight`].
-const MOST: usize = 1 << 20;
-
-/// Whether a value is small enough to go on with.
-pub(super) fn holds(value: &Value) -> bool {
-    bits(value) <= LARGEST_NUMBER && weight(value, MOST).is_some()
-}
 
 /// Adds the calls that weigh what a module makes.
 ///

@@ -29,6 +29,7 @@ mod inspect;
 mod lane;
 mod machine;
 mod otherwise;
+mod policy;
 mod shape;
 mod signatures;
 pub mod site;
@@ -49,7 +50,8 @@ use bundle::Bundle;
 pub(crate) use filters::parse_fact;
 pub use lane::Aside;
 use lane::{Deadline, Lane, Stopped};
-use machine::{Given, Policy, Verdict};
+use machine::{Given, Verdict};
+use policy::Policy;
 use source::Version;
 use turns::Turns;
 

@@ -3,8 +3,8 @@
 //! The engine stops a policy whose time is up between steps, not within one. Steps are short as long as values are
 //! small, but values share their parts: a list of two of the same list, and a list of two of that, takes no memory to
 //! speak of, and an eternity to compare. Likewise rules that need rules that need rules take stack. So it is reckoned
-//! beforehand how much a policy could multiply what it is given, and how deep it goes. What is found here decides only
-//! where a policy runs (see [`super::lane`]), and nothing about what it allows.
+//! beforehand how much a policy could multiply what it is given, and how deep it goes. What is found here decides
+//! where a policy runs (see [`super::lane`]) and whether it weighs what it makes (see [`super::bounded`]), and nothing about what it allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
