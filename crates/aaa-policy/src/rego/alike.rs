@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, LazyLock};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use quick_cache::sync::Cache;
 use regex::Captures;
 use regorus::Value;
 
+use super::addresses;
 use super::guard::Refusal;
 use crate::go;
 use crate::go::pattern::{Bad, Pattern, pattern};
@@ -16,7 +18,8 @@ const PATTERN_BYTES: usize = 100 << 10;
 /// How many compiled patterns are kept.
 const PATTERNS: usize = 64;
 
-type Outcome = Result<Value, Refusal>;
+/// What a call comes to.
+pub(super) type Outcome = Result<Value, Refusal>;
 
 /// One of these functions.
 pub(super) type Alike = fn(&[Value]) -> Outcome;
@@ -35,13 +38,16 @@ pub(super) const ALIKE: &[(&str, u8, Alike)] = &[
     ("to_number", 1, to_number),
     ("strings.replace_n", 2, replace_n),
     ("urlquery.encode", 1, escaped),
+    ("net.cidr_contains", 2, addresses::contains),
+    ("net.cidr_expand", 1, addresses::expand),
+    ("net.cidr_is_valid", 1, addresses::is_valid),
 ];
 
 /// Shared, as each copy of a pattern would have to learn anew.
 static COMPILED: LazyLock<Cache<String, Result<Arc<Pattern>, Bad>>> =
     LazyLock::new(|| Cache::new(PATTERNS));
 
-fn texts<const N: usize>(arguments: &[Value]) -> Result<[&str; N], Refusal> {
+pub(super) fn texts<const N: usize>(arguments: &[Value]) -> Result<[&str; N], Refusal> {
     let mut texts = [""; N];
     for (text, argument) in texts.iter_mut().zip(arguments) {
         let Value::String(argument) = argument else {
@@ -293,22 +299,17 @@ fn replace_n(arguments: &[Value]) -> Outcome {
     Ok(Value::from(made))
 }
 
-/// A part of a query string.
+/// What Go escapes in a part of a query string.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
 fn escaped(arguments: &[Value]) -> Outcome {
-    use std::fmt::Write as _;
     let [text] = texts(arguments)?;
-    let mut made = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b' ' => made.push('+'),
-            b'-' | b'_' | b'.' | b'~' => made.push(char::from(byte)),
-            _ if byte.is_ascii_alphanumeric() => made.push(char::from(byte)),
-            _ => {
-                let _infallible = write!(made, "%{byte:02X}");
-            }
-        }
-    }
-    Ok(Value::from(made))
+    let made = utf8_percent_encode(text, ESCAPED).to_string();
+    Ok(Value::from(made.replace("%20", "+")))
 }
 
 #[cfg(test)]
@@ -405,8 +406,8 @@ mod tests {
         is("lower", &["ΑΣİ"], "\"ασi\"");
         is(
             "urlquery.encode",
-            &["~*'() é/"],
-            r#""~%2A%27%28%29+%C3%A9%2F""#,
+            &["~*'() é/%20"],
+            r#""~%2A%27%28%29+%C3%A9%2F%2520""#,
         );
         let pairs = Value::from_json_str(r#"{"a": "b", "b": "c", "bb": "x"}"#).unwrap();
         let replaced = Builtin::find("strings.replace_n").unwrap();

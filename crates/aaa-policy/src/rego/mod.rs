@@ -15,6 +15,7 @@ use regorus::Value;
 use crate::problem::{self, Problem};
 use crate::{Authorizer, Line, Look, Question};
 
+mod addresses;
 mod alike;
 mod archive;
 mod bounded;
