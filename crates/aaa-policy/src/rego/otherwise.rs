@@ -24,12 +24,8 @@ pub(super) fn check(name: &str, arguments: &[Value]) -> Result<(), Refusal> {
             "takes numbers that are written without an exponent",
         ),
         "sort" | "max" | "min" => not_here(
-            arguments.iter().all(|argument| match argument {
-                Value::Array(items) => items.iter().all(ordered_alike),
-                Value::Set(items) => items.iter().all(ordered_alike),
-                _ => true,
-            }),
-            "orders no objects and no sets",
+            !(inside(arguments, is_object) && inside(arguments, is_set)),
+            "orders no objects beside sets",
         ),
         "semver.is_valid" | "semver.compare" => not_here(
             arguments.iter().all(version_alike),
@@ -95,12 +91,26 @@ fn shown_alike(value: &Value) -> bool {
     size < 1e21 && (number.is_integer() || size >= 1e-4)
 }
 
-fn ordered_alike(value: &Value) -> bool {
-    match value {
-        Value::Object(_) | Value::Set(_) => false,
-        Value::Array(items) => items.iter().all(ordered_alike),
-        _ => true,
-    }
+fn is_object(value: &Value) -> bool {
+    matches!(value, Value::Object(_))
+}
+
+fn is_set(value: &Value) -> bool {
+    matches!(value, Value::Set(_))
+}
+
+/// Whether there is such a value in one of these collections, or in what they hold.
+fn inside(collections: &[Value], such: fn(&Value) -> bool) -> bool {
+    let or_inside = |value: &Value| such(value) || inside(std::slice::from_ref(value), such);
+    collections.iter().any(|collection| match collection {
+        Value::Array(items) => items.iter().any(or_inside),
+        Value::Set(items) => items.iter().any(or_inside),
+        Value::Object(pairs) => {
+            let mut pairs = pairs.iter();
+            pairs.any(|(key, value)| or_inside(key) || or_inside(value))
+        }
+        _ => false,
+    })
 }
 
 /// Whether both take a version, or neither does.
@@ -214,6 +224,8 @@ fn glob_alike(arguments: &[Value]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::super::builtins::Builtin;
     use super::*;
 
@@ -234,8 +246,6 @@ mod tests {
             ("json.marshal", "[0.00001]"),
             ("sprintf", "[\"%v\", [1e21]]"),
             ("sprintf", "[\"%v\", [0.00001]]"),
-            ("max", "[[{}, 1]]"),
-            ("sort", "[[[{}], [1]]]"),
             ("semver.is_valid", "[\"v1.0.0\"]"),
             ("semver.is_valid", "[\"01.0.0\"]"),
             ("semver.is_valid", "[\"1.0.0-\"]"),
@@ -262,6 +272,18 @@ mod tests {
     }
 
     #[test]
+    fn objects_are_not_ordered_beside_sets() {
+        let set = Value::from(BTreeSet::from([Value::from(1_u64)]));
+        let object = Value::new_object();
+        let max = |items: Vec<Value>| Builtin::find("max").unwrap().call(&[Value::from(items)]);
+        let nested = Value::from(vec![set.clone()]);
+        for items in [vec![set.clone(), object.clone()], vec![nested, object]] {
+            assert!(matches!(max(items), Err(Refusal::NotHere(_))));
+        }
+        assert_eq!(max(vec![Value::from(1_u64), set.clone()]), Ok(set));
+    }
+
+    #[test]
     fn json_may_stand_in_a_page() {
         let made = Builtin::find("json.marshal")
             .unwrap()
@@ -276,6 +298,7 @@ mod tests {
             ("sprintf", "[\"%v %v\", [10, [1, 1.5, 0]]]"),
             ("sort", "[[[1], \"a\", null, 2.5]]"),
             ("max", "[[1, 2]]"),
+            ("max", "[[{\"a\": 1}, {}]]"),
             ("semver.is_valid", "[\"1.2.3-rc.1+b.01\"]"),
             ("semver.is_valid", "[\"1.2\"]"),
             ("semver.is_valid", "[1]"),

@@ -177,6 +177,16 @@ impl Type {
         }
     }
 
+    /// Whether this is a set or an object for sure, and the other may be the other of the two.
+    pub(super) fn may_mix(&self, other: &Self) -> bool {
+        let mut other = other.alternatives().iter();
+        match self {
+            Self::Set(_) => other.any(|other| matches!(other, Self::Any | Self::Object(..))),
+            Self::Object(..) => other.any(|other| matches!(other, Self::Any | Self::Set(_))),
+            _ => false,
+        }
+    }
+
     /// What stands at places of a collection; `None` for what has no places.
     pub(super) fn keys(&self) -> Option<Self> {
         match self {

@@ -386,7 +386,19 @@ impl<'a> Checker<'a> {
                 };
                 self.operator(name, span, lhs, rhs)
             }
-            Expr::BoolExpr { .. } | Expr::AssignExpr { .. } | Expr::Membership { .. } => {
+            Expr::BoolExpr {
+                span, op, lhs, rhs, ..
+            } => {
+                let (one, other) = (self.of(lhs), self.of(rhs));
+                let orders = !matches!(op, BoolOp::Eq | BoolOp::Ne);
+                if orders && (one.may_mix(&other) || other.may_mix(&one)) {
+                    let mixed =
+                        "objects beside sets are ordered otherwise by OPA; compare what is in them";
+                    self.refuse(span, mixed.to_owned());
+                }
+                Type::Boolean
+            }
+            Expr::AssignExpr { .. } | Expr::Membership { .. } => {
                 for part in parts(expr) {
                     self.of(part);
                 }

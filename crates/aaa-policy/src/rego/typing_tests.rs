@@ -133,6 +133,29 @@ fn what_is_never_the_same_or_never_there_is_named() {
 }
 
 #[test]
+fn objects_are_not_ordered_beside_sets() {
+    for body in [
+        "{1} < {\"a\": 1}",
+        "not {\"a\": 1} >= input.x",
+        "input.x > {1}",
+    ] {
+        let says = "objects beside sets are ordered otherwise by OPA; compare what is in them";
+        refused(&format!("allow if ({body})").replace("(not", "not ("), says);
+    }
+    for body in [
+        "{1} < {2}",
+        "{1} == {\"a\": 1}",
+        "input.x < input.y",
+        "[{1}] < 1",
+    ] {
+        assert_eq!(
+            found(&format!("allow if {{ x := ({body}); x }}")),
+            Vec::<String>::new()
+        );
+    }
+}
+
+#[test]
 fn what_may_fit_is_left_alone() {
     for lines in [
         "allow if not startswith(input.x, \"a\")",
