@@ -2,8 +2,8 @@
 //! waits for longer than the limit.
 //!
 //! Of such threads few run at a time, and of one policy one. Each meets its like there: policies that came to an end whenever they ran,
-//! those that nobody knows yet, and those that once used their time up, each kind behind the one before in priority. So nobody who is
-//! known waits for somebody who is not.
+//! those that nobody knows yet, and those that used their time up, behind everything else in priority. So nobody who is known waits for
+//! somebody who is not.
 //!
 //! A thread cannot be stopped from outside, and within one step of the engine it does not stop by itself. One that goes on after its time
 //! is left to itself, behind everything else; until it has ended, nothing runs for its policy, and when there are many, only policies
@@ -24,8 +24,8 @@ use super::turns::{Past, Room, Standing, Turns};
 /// Address space for the stack of such a thread; memory is used only as far as the stack grows.
 const STACK: usize = 256 << 20;
 
-/// How many policies that nobody knows yet run at a time. They share what the others leave of the processors, so that one that ends soon is
-/// not kept waiting by those that do not; and what they make of memory together is bounded by that, too.
+/// How many policies that nobody knows yet run at a time. They share the processors, so that one that ends soon does not wait for those that do
+/// not; what they make of memory together is bounded by that, too.
 const STRANGERS: usize = 8;
 
 /// How many run at a time of those that used their time up before.
@@ -34,9 +34,16 @@ const ENDLESS: usize = 1;
 /// How many may be running on after their time, before policies that nobody knows yet have to wait.
 const MOST_RUNAWAYS: usize = 8;
 
-/// The share of the time that is kept back, one in so many: once for the answer to be on its way when the limit is over, also where the
-/// processors are busy, and once more for coming to an end, so that work that stops by itself is waited for.
+/// The share of the time that is kept back, one in so many, for the answer to be there when the limit is over, also where the processors are
+/// busy.
 const KEPT_BACK: u32 = 5;
+
+/// The share of the time, one in so many, in which work that stops by itself comes to an end and is still waited for.
+const ENDING: u32 = 10;
+
+/// How far behind the rest of the process a thread stands that nobody is to wait for.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 19;
 
 /// The share of the time that work must have had of a processor to have used its time up, rather than that the host had none for it: one
 /// in so many.
@@ -68,7 +75,7 @@ impl Deadline {
 
     /// How long work may go on that is to have stopped by itself before nobody waits any more.
     pub(super) fn for_work(&self) -> Duration {
-        self.left().saturating_sub(self.limit / KEPT_BACK)
+        self.left().saturating_sub(self.limit / ENDING)
     }
 }
 
@@ -190,7 +197,9 @@ impl Lane {
             .stack_size(STACK)
             .spawn(move || {
                 lock(&itself).id = Some(thread_id());
-                step_back(None, standing);
+                if standing == Standing::Endless {
+                    step_back(None);
+                }
                 let before = busy();
                 let result = here(work);
                 // It may have been the host that was slow.
@@ -224,7 +233,7 @@ impl Lane {
                     thread.left = true;
                     past.goes_on.store(true, Ordering::Release);
                     self.runaways.fetch_add(1, Ordering::AcqRel);
-                    step_back(thread.id, Standing::Endless);
+                    step_back(thread.id);
                 }
                 Err(Stopped::TimeIsUp)
             }
@@ -261,13 +270,11 @@ fn thread_id() -> ThreadId {
     rustix::thread::gettid()
 }
 
-/// Puts a thread, or the calling one, as far behind the others of the process. Where it may not, it runs beside them.
+/// Puts a thread, or the calling one, behind the others of the process. On Linux, `nice` values belong to threads. Where it may not,
+/// it runs beside the others.
 #[cfg(target_os = "linux")]
-fn step_back(thread: Option<ThreadId>, standing: Standing) {
-    let behind = standing.niceness();
-    if behind > 0 {
-        let _beside_the_others = rustix::process::setpriority_process(thread, behind);
-    }
+fn step_back(thread: Option<ThreadId>) {
+    let _beside_the_others = rustix::process::setpriority_process(thread, NICENESS);
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -278,7 +285,7 @@ fn thread_id() {}
 
 /// Elsewhere `nice` values belong to the process.
 #[cfg(not(target_os = "linux"))]
-fn step_back(_: Option<ThreadId>, _: Standing) {}
+fn step_back(_: Option<ThreadId>) {}
 
 #[cfg(test)]
 mod tests {
@@ -349,7 +356,7 @@ mod tests {
     #[test]
     fn work_stops_by_itself_before_it_is_left() {
         let deadline = Deadline::within(LONG);
-        assert!(deadline.for_work() + LONG / KEPT_BACK * 2 <= LONG);
+        assert!(deadline.for_work() + LONG / KEPT_BACK + LONG / ENDING <= LONG);
         assert!(deadline.for_work() < deadline.left());
     }
 

@@ -84,17 +84,6 @@ pub(super) enum Standing {
     Endless,
 }
 
-impl Standing {
-    /// How far behind the rest of the process its threads stand, as a `nice` value; on Linux these belong to threads.
-    pub(super) const fn niceness(self) -> i32 {
-        match self {
-            Self::Known => 0,
-            Self::Stranger => 5,
-            Self::Endless => 19,
-        }
-    }
-}
-
 impl Past {
     /// It came to an end.
     pub(super) fn ended(&self) {
