@@ -41,9 +41,14 @@ const KEPT_BACK: u32 = 5;
 /// The share of the time, one in so many, in which work that stops by itself comes to an end and is still waited for.
 const ENDING: u32 = 10;
 
-/// How far behind the rest of the process a thread stands that nobody is to wait for.
-#[cfg(target_os = "linux")]
-const NICENESS: i32 = 19;
+/// The share of the time, one in so many, in which most work is done. What takes longer makes room for what does not.
+const PROMPT: u32 = 5;
+
+/// How far behind the rest of the process a thread stands then, as a `nice` value.
+const SLOW: i32 = 10;
+
+/// The same from the start, for what used its time up before.
+const LAST: i32 = 19;
 
 /// The share of the time that work must have had of a processor to have used its time up, rather than that the host had none for it: one
 /// in so many.
@@ -190,16 +195,16 @@ impl Lane {
     ) -> Result<T, Stopped> {
         let (give, take) = sync_channel(1);
         let thread = Arc::new(Mutex::new(Thread::default()));
+        if standing == Standing::Endless {
+            lock(&thread).stands_behind(LAST);
+        }
         let (itself, its_past) = (Arc::clone(&thread), Arc::clone(past));
         let runaways = Arc::clone(&self.runaways);
         let started = thread::Builder::new()
             .name("policy".to_owned())
             .stack_size(STACK)
             .spawn(move || {
-                lock(&itself).id = Some(thread_id());
-                if standing == Standing::Endless {
-                    step_back(None);
-                }
+                lock(&itself).begins();
                 let before = busy();
                 let result = here(work);
                 // It may have been the host that was slow.
@@ -224,7 +229,14 @@ impl Lane {
         if started.is_err() {
             return Err(Stopped::Busy);
         }
-        match take.recv_timeout(deadline.left()) {
+        let mut answer = take.recv_timeout(deadline.left().min(deadline.limit / PROMPT));
+        if answer.is_err() && standing != Standing::Endless {
+            lock(&thread).stands_behind(SLOW);
+        }
+        if matches!(answer, Err(RecvTimeoutError::Timeout)) {
+            answer = take.recv_timeout(deadline.left());
+        }
+        match answer {
             Ok(result) => result?.ok_or(Stopped::TimeIsUp),
             Err(RecvTimeoutError::Disconnected) => Err(Stopped::Broken),
             Err(RecvTimeoutError::Timeout) => {
@@ -233,7 +245,6 @@ impl Lane {
                     thread.left = true;
                     past.goes_on.store(true, Ordering::Release);
                     self.runaways.fetch_add(1, Ordering::AcqRel);
-                    step_back(thread.id);
                 }
                 Err(Stopped::TimeIsUp)
             }
@@ -244,11 +255,32 @@ impl Lane {
 /// What is known of a thread.
 #[derive(Default)]
 struct Thread {
+    /// Once it runs.
     id: Option<ThreadId>,
+    /// How far behind it is to stand.
+    niceness: i32,
     /// It came to an end.
     ended: bool,
     /// It was left to itself.
     left: bool,
+}
+
+impl Thread {
+    /// To be called on the thread itself.
+    fn begins(&mut self) {
+        let id = *self.id.insert(thread_id());
+        if self.niceness > 0 {
+            step_back(id, self.niceness);
+        }
+    }
+
+    /// Puts it behind the others of the process, as soon as it runs.
+    fn stands_behind(&mut self, niceness: i32) {
+        self.niceness = niceness;
+        if let Some(id) = self.id.filter(|_| !self.ended) {
+            step_back(id, niceness);
+        }
+    }
 }
 
 /// Nothing that is guarded here can be left half done.
@@ -270,11 +302,10 @@ fn thread_id() -> ThreadId {
     rustix::thread::gettid()
 }
 
-/// Puts a thread, or the calling one, behind the others of the process. On Linux, `nice` values belong to threads. Where it may not,
-/// it runs beside the others.
+/// Puts a thread behind the others of the process. On Linux, `nice` values belong to threads. Where it may not, it runs beside the others.
 #[cfg(target_os = "linux")]
-fn step_back(thread: Option<ThreadId>) {
-    let _beside_the_others = rustix::process::setpriority_process(thread, NICENESS);
+fn step_back(thread: ThreadId, niceness: i32) {
+    let _beside_the_others = rustix::process::setpriority_process(Some(thread), niceness);
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -285,7 +316,7 @@ fn thread_id() {}
 
 /// Elsewhere `nice` values belong to the process.
 #[cfg(not(target_os = "linux"))]
-fn step_back(_: Option<ThreadId>) {}
+fn step_back((): ThreadId, _: i32) {}
 
 #[cfg(test)]
 mod tests {
@@ -458,6 +489,18 @@ mod tests {
             endless.ended();
         }
         assert_eq!(lane.run(&endless, long(), || Some(1)), Ok(1));
+    }
+
+    /// A thread may not have begun when nobody waits for it any more.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn whoever_waits_does_not_step_back() {
+        let none = Deadline::within(Duration::ZERO);
+        for _ in 0..100 {
+            let lane = Lane::default();
+            let _too_late = lane.run(&Turns::default(), none, || Some(1));
+        }
+        assert_eq!(rustix::process::getpriority_process(None), Ok(0));
     }
 
     #[test]
