@@ -68,7 +68,7 @@ fn values_that_multiply() {
         "N := [x | some i in [1, 2]; x := [i, P]]",
         "N contains [x, P] if some x in [1, 2]",
         "N[x] := P if some x in [1, 2]",
-        "N.x := P\nN.y := P",
+        "default N.x := 1\nN.x := P\nN.y := P",
         "N[[x, P]] := 1 if some x in [1, 2]",
         "N contains x if { some x in {[1, P], [2, P]} }",
         "N := [data.io.choria.aaasvc.P, q.P]",

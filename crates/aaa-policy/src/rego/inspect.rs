@@ -13,6 +13,7 @@ use super::typing;
 use super::variables;
 use super::visible::Visible;
 use super::walk::{Names, Walker, dotted};
+use super::wholes;
 
 /// The package that policies of callers are in.
 pub(super) const PACKAGE: &str = "io.choria.aaasvc";
@@ -90,10 +91,9 @@ pub(super) fn inspect(module: &Module) -> Result<Inspection, PolicyError> {
         nodes.entry(name).or_default().merge(node);
     }
     variables::check(module, &names)?;
-    if let Some(problem) = typing::check(module, &names)
-        .into_iter()
-        .min_by_key(PolicyError::line)
-    {
+    let mut refused = typing::check(module, &names);
+    refused.extend(wholes::check(module, &names));
+    if let Some(problem) = refused.into_iter().min_by_key(PolicyError::line) {
         return Err(problem);
     }
     Ok(Inspection {

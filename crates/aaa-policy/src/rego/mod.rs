@@ -41,6 +41,7 @@ mod typing;
 mod variables;
 mod visible;
 mod walk;
+mod wholes;
 mod written;
 
 pub use error::PolicyError;

@@ -225,8 +225,8 @@ mod tests {
 
     #[test]
     fn parts_of_one_rule_add_up() {
-        assert_eq!(shape("a.x := input\nallow if a == {}").bits, 0);
-        let three = "a.x := input\na.y := input\na.z := input\nallow if a == {}";
+        assert_eq!(shape("a.x := 1\nallow if a == {}").bits, 0);
+        let three = "a.x := 1\na.y := input\na.z := input\nallow if a == {}";
         assert_eq!(shape(three).bits, 2);
     }
 

@@ -130,6 +130,13 @@ impl<'a> Scope<'a> {
     }
 }
 
+/// What a rule declares, wherever in it.
+pub(super) fn declared_in(rule: &Rule) -> BTreeSet<&str> {
+    let mut seen = Seen::default();
+    seen.rule(rule);
+    seen.declared.into_keys().collect()
+}
+
 /// What is declared or imported and never used, in the order of lines.
 pub(super) fn unused(module: &Module) -> Vec<PolicyError> {
     let mut found = Vec::new();

@@ -495,7 +495,7 @@ fn fixed(expr: &Expr) -> String {
 }
 
 /// The parts of a reference, `None` for one that is computed; nothing for what is no reference to a name.
-fn parts(expr: &Expr) -> Option<Vec<Option<&str>>> {
+pub(super) fn parts(expr: &Expr) -> Option<Vec<Option<&str>>> {
     let mut parts = Vec::new();
     let mut at = expr;
     loop {
