@@ -72,6 +72,7 @@ fn values_that_multiply() {
         "N[[x, P]] := 1 if some x in [1, 2]",
         "N contains x if { some x in {[1, P], [2, P]} }",
         "N := [data.io.choria.aaasvc.P, q.P]",
+        "default N := [y | some x in [1, 2]; x > 0; y := P]",
         "N := P * P",
     ] {
         let chain = |name: &str| {

@@ -41,13 +41,18 @@ pub(super) fn bound(
         .chain(["input"])
         .collect();
     for rule in &module.policy {
-        let Rule::Spec { head, bodies, .. } = rule.as_ref() else {
-            continue;
-        };
         let mut writer = Writer {
             names,
             written,
             variables: vec![given.clone()],
+        };
+        let (head, bodies) = match rule.as_ref() {
+            Rule::Spec { head, bodies, .. } => (head, bodies),
+            // No call may stand there itself.
+            Rule::Default { value, .. } => {
+                writer.inside(value)?;
+                continue;
+            }
         };
         if let RuleHead::Func { args, .. } = head {
             for arg in args {
@@ -370,6 +375,10 @@ mod tests {
             (
                 "a if every x in [[input.x]] { x == [x] }",
                 "a if every x in W([[input.x]]) { x == W([x]) }",
+            ),
+            (
+                "default a := [x | x := b]\nb := input",
+                "default a := [x | x := W(b)]\nb := input",
             ),
             (
                 "b := input\na if b == data.io.choria.aaasvc.b",

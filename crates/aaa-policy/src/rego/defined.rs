@@ -33,8 +33,12 @@ pub(super) fn demand(
             .collect(),
     };
     for rule in &module.policy {
-        let Rule::Spec { head, bodies, .. } = rule.as_ref() else {
-            continue;
+        let (head, bodies) = match rule.as_ref() {
+            Rule::Spec { head, bodies, .. } => (head, bodies),
+            Rule::Default { value, .. } => {
+                writer.inside(value)?;
+                continue;
+            }
         };
         for value in values(head) {
             writer.inside(value)?;
@@ -276,6 +280,10 @@ mod tests {
             (
                 "allow := false if input.a\nelse := true if not input.x != 1",
                 "allow := false if input.a\nelse := true if { _ = (input.x) ; not input.x != 1 }",
+            ),
+            (
+                "default a := [1 | not startswith(input.x, \"a\")]\nallow if count(a) == 1",
+                "default a := [1 | _ = (input.x) ; not startswith(input.x, \"a\")]\nallow if count(a) == 1",
             ),
             (
                 "allow if every x in input.xs { not f(x, input.y) }\nf(_, _) if true",

@@ -30,8 +30,12 @@ pub(super) fn check(module: &Module, names: &Names) -> Result<(), PolicyError> {
             .collect(),
     };
     for rule in &module.policy {
-        let Rule::Spec { head, bodies, .. } = rule.as_ref() else {
-            continue;
+        let (head, bodies) = match rule.as_ref() {
+            Rule::Spec { head, bodies, .. } => (head, bodies),
+            Rule::Default { value, .. } => {
+                global.comprehensions(&[value])?;
+                continue;
+            }
         };
         let mut scope = global.inner();
         if let RuleHead::Func { args, .. } = head {
@@ -424,6 +428,13 @@ mod tests {
             let says = format!("line 3: `{name}` gets no value: it stands behind `not` only");
             assert_eq!(said, says, "{body}");
         }
+    }
+
+    #[test]
+    fn defaults_have_variables_too() {
+        let said = found("default n := [1 | not input.data[z]]\nallow if count(n) > 0");
+        let says = "line 3: `z` gets no value: it stands behind `not` only";
+        assert_eq!(said, Err(says.to_owned()));
     }
 
     #[test]
