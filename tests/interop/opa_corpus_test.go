@@ -105,6 +105,10 @@ var policies = []string{
 	policy("allow if level(input.action) < 3\n\nlevel(\"ping\") := 1\nlevel(\"status\") := 2\nlevel(a) := 5 if a in [\"disable\", \"install\"]"), policy("allow if { walk(input.data, [path, value]); value == \"zsh\"; path[0] == \"package\" }"), policy("allow if input.collective == \"choria\""),
 	head + "allow if input.action == \"ping\"\n", head + "allow := input.action == \"ping\"\n", head + "allow := \"true\"\n", head + "allow := 1\n", head + "default allow := true\n\nallow := false if input.action == \"disable\"\n", head + "allow := true if input.agent == \"rpcutil\"\n\nallow := false if input.action == \"ping\"\n",
 	head + "default allow := false\n\nallow if input.agent == \"x\"\nelse := input.action == \"ping\"\n", head + "allow contains \"x\"\n",
+	// what could make much of a request, and what stands in defaults
+	policy("allow if count({[a, b] | some a in input.data.tags; some b in input.data.tags; a != b}) > 0"), policy("pairs contains [a, b] if { some a in input.data.tags; some b in input.data.tags }\n\nallow if [\"a\", \"b\"] in pairs"),
+	policy("both[a] := [t | some t in input.data.tags; t != a] if some a in input.data.tags\n\nwide := {\"x\": both, \"y\": [both, both]}\n\nallow if { count(wide.y[0]) == 2; wide.x == wide.y[1] }"), policy("allow if { x := [input.data.tags, [input.data.tags * 1]]; count(x) == 2 }"),
+	policy("allow if { n := input.data.count * input.data.count * 2; some x in [[n, n], [1, n]]; x[0] < 10 }"), policy("default safe := [1 | not startswith(input.data.package, \"z\")]\n\nallow if count(safe) == 1"),
 	// what neither can use
 	head + "default allow := false\n\nallow if undefined_function(input.agent)\n", head + "default allow := false\n\nallow if x == 1\n", head + "default allow := false\n\nallow if { not input.data.tags[y] == y }\n", head + "allow if allow\n", head + "a if b\n\nb if a\n\nallow if a\n",
 	head + "default allow := false\n\nallow if http.send({\"method\": \"get\", \"url\": \"http://localhost\"})\n", "package other\n\nallow if true\n", head + "allow if {\n", "not rego\n", head + "default allow := input.agent\n", head + "f(x) := x\n\nallow if f(1, 2, 3)\n",
