@@ -13,7 +13,7 @@ use regorus::unstable::{
 
 use super::error::{Place, PolicyError};
 use super::inspect::{PACKAGE, head as name_of, root};
-use super::variables::{alias, comprehension, declared, parts, values};
+use super::variables::{alias, comprehension, declared, each_variable, parts, values};
 use super::walk::{Names, dotted, is_constant};
 use super::written::{Side, Written};
 
@@ -36,15 +36,18 @@ pub(super) fn bound(
         }
     }
     let imported = module.imports.iter().map(alias).map(Span::text);
-    let given: BTreeSet<&str> = imported
-        .filter(|name| !names.aliases.contains_key(*name))
-        .chain(["input"])
-        .collect();
+    let everywhere = Variables {
+        own: imported
+            .filter(|name| !names.aliases.contains_key(*name))
+            .chain(["input"])
+            .collect(),
+        computed: BTreeSet::new(),
+    };
     for rule in &module.policy {
         let mut writer = Writer {
             names,
             written,
-            variables: vec![given.clone()],
+            variables: vec![everywhere.clone()],
         };
         let (head, bodies) = match rule.as_ref() {
             Rule::Spec { head, bodies, .. } => (head, bodies),
@@ -76,17 +79,26 @@ pub(super) fn bound(
     Ok(())
 }
 
+/// Variables of a query.
+#[derive(Clone, Default)]
+struct Variables<'a> {
+    /// Those that have their value from elsewhere than `=`.
+    own: BTreeSet<&'a str>,
+    /// Those that `=` gives what is computed, or that run over the places in a collection.
+    computed: BTreeSet<&'a str>,
+}
+
 struct Writer<'a, 'w, 't> {
     names: &'a Names,
     written: &'w mut Written<'t>,
-    /// Variables that have their value from elsewhere than `=`, of each query around and of this one.
-    variables: Vec<BTreeSet<&'a str>>,
+    /// Of each query around, and of this one.
+    variables: Vec<Variables<'a>>,
 }
 
 impl<'a> Writer<'a, '_, '_> {
     /// A query, and what is made of its values.
     fn query(&mut self, query: Option<&'a Query>, made: &[&'a Expr]) -> Result<(), PolicyError> {
-        self.variables.push(BTreeSet::new());
+        self.variables.push(Variables::default());
         let statements = query.map_or(&[][..], |query| &query.stmts);
         for statement in statements {
             self.gives(statement);
@@ -110,13 +122,18 @@ impl<'a> Writer<'a, '_, '_> {
                 }
             }
             Literal::Expr { expr, .. } => {
-                if let Expr::AssignExpr {
-                    op: AssignOp::ColEq,
-                    lhs,
-                    ..
-                } = expr.as_ref()
-                {
-                    self.declare(lhs);
+                self.places(expr);
+                match expr.as_ref() {
+                    Expr::AssignExpr {
+                        op: AssignOp::ColEq,
+                        lhs,
+                        ..
+                    } => self.declare(lhs),
+                    Expr::AssignExpr { lhs, rhs, .. } => {
+                        self.equal(lhs, rhs);
+                        self.equal(rhs, lhs);
+                    }
+                    _ => {}
                 }
             }
             Literal::SomeVars { .. } | Literal::NotExpr { .. } | Literal::Every { .. } => {}
@@ -126,8 +143,35 @@ impl<'a> Writer<'a, '_, '_> {
     fn declare(&mut self, pattern: &'a Expr) {
         if let Some(variables) = self.variables.last_mut() {
             declared(pattern, &mut |span| {
-                variables.insert(span.text());
+                variables.own.insert(span.text());
             });
+        }
+    }
+
+    /// Takes down what one side of `=` gets of the other.
+    fn equal(&mut self, side: &'a Expr, other: &'a Expr) {
+        let computed = match other {
+            Expr::Var { span, .. } => self.has(span.text()),
+            other if is_written_out(other) && is_written_out(side) => self.stands(other),
+            other => !is_written_out(other) || self.is_bound(other),
+        };
+        if computed && let Some(variables) = self.variables.last_mut() {
+            declared(side, &mut |span| {
+                variables.computed.insert(span.text());
+            });
+        }
+    }
+
+    /// Takes down the variables that run over the places in a collection.
+    fn places(&mut self, expr: &'a Expr) {
+        if let Expr::RefBrack { index, .. } = expr
+            && let Expr::Var { span, .. } = index.as_ref()
+            && let Some(variables) = self.variables.last_mut()
+        {
+            variables.computed.insert(span.text());
+        }
+        for part in parts(expr) {
+            self.places(part);
         }
     }
 
@@ -148,7 +192,10 @@ impl<'a> Writer<'a, '_, '_> {
             } => {
                 self.value(domain)?;
                 let names = key.iter().chain([value]).map(Span::text);
-                self.variables.push(names.collect());
+                self.variables.push(Variables {
+                    own: names.collect(),
+                    computed: BTreeSet::new(),
+                });
                 self.query(Some(query), &[])?;
                 self.variables.pop();
                 Ok(())
@@ -219,7 +266,33 @@ impl<'a> Writer<'a, '_, '_> {
 
     /// Whether a variable has its value from elsewhere than `=`.
     fn has(&self, name: &str) -> bool {
-        self.variables.iter().any(|names| names.contains(name))
+        self.variables.iter().any(|these| these.own.contains(name))
+    }
+
+    /// Whether everything in an expression has a value, whatever `=` makes of it.
+    fn stands(&self, expr: &Expr) -> bool {
+        self.all(expr, |name| self.has(name))
+    }
+
+    /// The same, or one that is computed.
+    fn is_bound(&self, expr: &Expr) -> bool {
+        let computed = self.variables.iter().map(|these| &these.computed);
+        self.all(expr, |name| {
+            self.has(name) || computed.clone().any(|names| names.contains(name))
+        })
+    }
+
+    /// Whether that is so of all variables in an expression. What is no variable has a value by itself.
+    fn all(&self, expr: &Expr, given: impl Fn(&str) -> bool) -> bool {
+        let mut all = true;
+        each_variable(expr, &mut |span| {
+            let name = span.text();
+            all &= given(name)
+                || name == "data"
+                || self.names.rules.contains(name)
+                || self.names.aliases.contains_key(name);
+        });
+        all
     }
 
     /// What stands in an expression.
@@ -279,20 +352,28 @@ impl<'a> Writer<'a, '_, '_> {
         if !is_written_out(side) || constant(side) {
             return self.value(side);
         }
-        let taken = match other {
-            Expr::Var { span, .. } => {
-                let name = span.text();
-                !self.has(name) && !self.is_rule(other)
-            }
-            other => is_written_out(other) && !constant(other),
+        let pattern = match other {
+            Expr::Var { span, .. } => self.has(span.text()) || self.is_rule(other),
+            other => !is_written_out(other) || constant(other),
         };
-        if taken {
-            return Err(PolicyError::at(
-                Place::of(side.span()),
-                "`=` with a collection may give either side a value; write `:=`, or `==` to compare",
-            ));
+        if pattern {
+            return self.insides(side);
         }
-        self.insides(side)
+        let (bound, given) = if is_written_out(other) {
+            (self.stands(side), self.stands(other))
+        } else {
+            (self.is_bound(side), false)
+        };
+        if bound {
+            return self.value(side);
+        }
+        if given {
+            return self.insides(side);
+        }
+        Err(PolicyError::at(
+            Place::of(side.span()),
+            "`=` with a collection may give either side a value; write `:=`, or `==` to compare",
+        ))
     }
 }
 
@@ -309,124 +390,5 @@ fn constant(expr: &Expr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::inspect::names;
-    use super::super::source::parse;
-    use super::*;
-
-    const HEAD: &str = "package io.choria.aaasvc\nimport rego.v1\n";
-
-    fn bounded(lines: &str) -> Result<String, PolicyError> {
-        let text = format!("{HEAD}{lines}");
-        let module = parse(&text, 64 << 10).unwrap().module;
-        let names = names(&module).unwrap();
-        let mut written = Written::new(&text);
-        bound(&module, &names, &mut written)?;
-        let written = written.finish()?;
-        // It is still a policy.
-        parse(&written, 64 << 10).unwrap();
-        let lines = written.strip_prefix(HEAD).unwrap();
-        Ok(lines.replace("__bounded", "W"))
-    }
-
-    #[test]
-    fn what_is_made_is_weighed() {
-        for (lines, wanted) in [
-            ("a := [input, input]", "a := W([input, input])"),
-            ("a := {\"x\": [input.x]}", "a := W({\"x\": [input.x]})"),
-            (
-                "a := {{\"x\": 1, \"y\": input}: 1, \"z\": 2}",
-                "a := W({{\"x\": 1, \"y\": input}: 1, \"z\": 2})",
-            ),
-            ("a := [2 * input.x + 1]", "a := W([W(2 * input.x) + 1])"),
-            (
-                "a := 3 * (input.x * 2 * 4) + 1",
-                "a := W(3 * (W(W(input.x * 2) * 4))) + 1",
-            ),
-            ("a := input.x | {1}", "a := W(input.x | {1})"),
-            (
-                "a contains [x, x] if some x in [[input.x]]",
-                "a contains W([x, x]) if some x in W([[input.x]])",
-            ),
-            (
-                "a[[x, x]] := [x] if x := input.x",
-                "a[W([x, x])] := W([x]) if x := input.x",
-            ),
-            (
-                "a := 1 if input.x else := [input.y]",
-                "a := 1 if input.x else := W([input.y])",
-            ),
-            (
-                "f(x) := [x, x]\na := f([input]) == f(1)",
-                "f(x) := W([x, x])\na := f(W([input])) == f(1)",
-            ),
-            (
-                "a if { x := [y | y := [input.x]]; x == [] }",
-                "a if { x := W([y | y := W([input.x])]); x == [] }",
-            ),
-            (
-                "a if { x := [[input.x]][0]; x == 1 }",
-                "a if { x := W([[input.x]])[0]; x == 1 }",
-            ),
-            (
-                "a if b with input as [input, input]\nb if input",
-                "a if b with input as W([input, input])\nb if input",
-            ),
-            (
-                "a if every x in [[input.x]] { x == [x] }",
-                "a if every x in W([[input.x]]) { x == W([x]) }",
-            ),
-            (
-                "default a := [x | x := b]\nb := input",
-                "default a := [x | x := W(b)]\nb := input",
-            ),
-            (
-                "b := input\na if b == data.io.choria.aaasvc.b",
-                "b := input\na if W(b) == W(data.io.choria.aaasvc.b)",
-            ),
-            (
-                "a if { x = [y | y := input.x[_]]; x in input.y }",
-                "a if { x = W([y | y := input.x[_]]); x in input.y }",
-            ),
-        ] {
-            assert_eq!(bounded(lines).unwrap(), wanted);
-        }
-    }
-
-    #[test]
-    fn what_is_as_small_as_what_it_is_made_of_is_left_alone() {
-        for lines in [
-            "a := [1, [2, {\"x\": 3}]]",
-            "a := input.x + 1",
-            "a if { [x, y] := split(input.x, \".\"); x == y }",
-            "a if { x := input.x; [1, y] = x; y > 1 }",
-            "a if { [y, 1] = input.x; y > 1 }",
-            "a if count([x | some x in input.xs]) > 1",
-            "a if sprintf(\"%s.%s\", [input.x, input.y]) == \"a.b\"",
-            "b := 1\na if { some b in input.xs; b == 1 }",
-            "import input.x as y\na if { [1, z] = y; z > 1 }",
-        ] {
-            assert_eq!(bounded(lines).unwrap(), lines);
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_weighed_is_refused() {
-        for lines in [
-            "a if { x = [input, input]; x == 1 }",
-            "a if { some x; [input, input] = x; x == 1 }",
-            "a if { [x, [1]] = [[input, input], y]; x == y }",
-            "a if { count([x | x := input.x]) > 0; x = [input, input]; x == 1 }",
-            "a if { {x: _} := input.x; x = {input}; x == 1 }",
-        ] {
-            let error = bounded(lines).unwrap_err().to_string();
-            assert_eq!(
-                error,
-                "line 3: `=` with a collection may give either side a value; write `:=`, or `==` to compare",
-                "{lines}"
-            );
-        }
-        let taken = bounded("__bounded(x) := x\na := 1").unwrap_err();
-        assert_eq!(taken.to_string(), "line 3: the name `__bounded` is taken");
-    }
-}
+#[path = "bounded_tests.rs"]
+mod tests;
