@@ -1,26 +1,30 @@
-//! What OPA demands of the operands of a negated expression: that they have a value.
+//! What OPA demands of operands: that they have a value.
 //!
 //! `not startswith(input.data.path, "/etc")` has no value in OPA where the path has none, so it allows nothing; the engine takes it for
 //! true. OPA moves operands out of the negation. The same is done here, in the text that the engine gets: `_ = (input.data.path); `
 //! goes before the `not`.
+//!
+//! Likewise `x in input.data.tags` has no value in OPA where there are no tags, and is false to the engine. By itself either allows
+//! nothing; where the answer is kept or compared, as in `there := x in input.data.tags`, the operands are demanded before.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use regorus::unstable::{AssignOp, BoolOp, Expr, Literal, LiteralStmt, Module, Query, Rule};
+use regorus::unstable::{AssignOp, BoolOp, Expr, Literal, LiteralStmt, Module, Query, Rule, Span};
 
 use super::error::{Place, PolicyError};
-use super::variables::{alias, comprehension, expressions, parts, values};
+use super::variables::{alias, comprehension, each_variable, expressions, parts, values};
 use super::walk::Names;
 use super::written::{Side, Written};
 
-/// Adds what the negations of a module demand.
+/// Adds what the negations of a module demand, and what is kept of `in`; `v0` is the older syntax.
 ///
 /// # Errors
 /// When that cannot be written on one line.
 pub(super) fn demand(
     module: &Module,
     names: &Names,
+    v0: bool,
     written: &mut Written<'_>,
 ) -> Result<(), PolicyError> {
     let mut writer = Writer {
@@ -40,14 +44,14 @@ pub(super) fn demand(
                 continue;
             }
         };
-        for value in values(head) {
-            writer.inside(value)?;
+        let mut kept = values(head);
+        if bodies.is_empty() {
+            writer.head(rule.span(), &kept, v0)?;
         }
         for body in bodies {
-            if let Some(assign) = &body.assign {
-                writer.inside(&assign.value)?;
-            }
-            writer.query(&body.query)?;
+            kept.extend(body.assign.as_ref().map(|assign| assign.value.as_ref()));
+            writer.query(&body.query, &kept)?;
+            kept.clear();
         }
     }
     Ok(())
@@ -60,16 +64,46 @@ struct Writer<'a, 'w> {
 }
 
 impl Writer<'_, '_> {
-    fn query(&mut self, query: &Query) -> Result<(), PolicyError> {
+    /// What a rule without a body keeps.
+    fn head(&mut self, rule: &Span, kept: &[&Expr], v0: bool) -> Result<(), PolicyError> {
+        let mut wanted = Vec::new();
+        for value in kept {
+            self.inside(value)?;
+            self.asked(value, true, &mut wanted);
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let demands = self.demands(&wanted, "", rule)?;
+        let body = if v0 { " {" } else { " if {" };
+        let (_, end) = self.written.quoted(rule);
+        let body = format!("{body} {} }}", demands.trim_end_matches([';', ' ']));
+        self.written.add(end, Side::EndsStatement, body);
+        Ok(())
+    }
+
+    /// A query, and what is kept of it.
+    fn query(&mut self, query: &Query, kept: &[&Expr]) -> Result<(), PolicyError> {
+        let mut wanted = Vec::new();
+        for value in kept {
+            self.inside(value)?;
+            self.asked(value, true, &mut wanted);
+        }
         for statement in &query.stmts {
-            if let Literal::NotExpr { expr, .. } = &statement.literal {
-                self.negation(statement, expr)?;
+            match &statement.literal {
+                Literal::NotExpr { expr, .. } => self.operands(expr, &mut wanted),
+                Literal::Expr { expr, .. } => self.asked(expr, false, &mut wanted),
+                Literal::Every { domain, .. } => self.asked(domain, true, &mut wanted),
+                Literal::SomeIn { collection, .. } => self.asked(collection, true, &mut wanted),
+                Literal::SomeVars { .. } => {}
             }
+            // What is kept is demanded before the first.
+            self.before(statement, &std::mem::take(&mut wanted))?;
             for expr in expressions(statement) {
                 self.inside(expr)?;
             }
             if let Literal::Every { query, .. } = &statement.literal {
-                self.query(query)?;
+                self.query(query, &[])?;
             }
         }
         Ok(())
@@ -78,17 +112,50 @@ impl Writer<'_, '_> {
     /// The queries within an expression.
     fn inside(&mut self, expr: &Expr) -> Result<(), PolicyError> {
         if let Some((heads, query)) = comprehension(expr) {
-            self.query(query)?;
-            return heads.into_iter().try_for_each(|head| self.inside(head));
+            return self.query(query, &heads);
         }
         parts(expr)
             .into_iter()
             .try_for_each(|part| self.inside(part))
     }
 
-    fn negation(&mut self, statement: &LiteralStmt, expr: &Expr) -> Result<(), PolicyError> {
-        let mut wanted = Vec::new();
-        self.operands(expr, &mut wanted);
+    /// The operands of each `in` whose answer is kept or compared. What runs over the elements of a collection has a value each time.
+    fn asked<'e>(&self, expr: &'e Expr, kept: bool, wanted: &mut Vec<&'e Expr>) {
+        if comprehension(expr).is_some() {
+            return;
+        }
+        if kept && matches!(expr, Expr::Membership { .. }) {
+            let mut operands = Vec::new();
+            for part in parts(expr) {
+                self.operand(part, &mut operands);
+            }
+            wanted.extend(operands.into_iter().filter(|operand| {
+                let mut runs = false;
+                each_variable(operand, &mut |span| runs |= span.text() == "_");
+                !runs
+            }));
+        }
+        for part in parts(expr) {
+            self.asked(part, true, wanted);
+        }
+    }
+
+    fn demands(&self, wanted: &[&Expr], with: &str, at: &Span) -> Result<String, PolicyError> {
+        let demand = |operand: &&Expr| {
+            let demand = format!("_ = ({}) {with}; ", self.written.whole(operand.span()));
+            one_line(&demand).map(Cow::into_owned)
+        };
+        let demands: Option<String> = wanted.iter().map(demand).collect();
+        demands.ok_or_else(|| {
+            PolicyError::at(
+                Place::of(at),
+                "what stands behind `not`, or around `in`, is too long; give its parts names first",
+            )
+        })
+    }
+
+    /// Demands values before a statement.
+    fn before(&mut self, statement: &LiteralStmt, wanted: &[&Expr]) -> Result<(), PolicyError> {
         if wanted.is_empty() {
             return Ok(());
         }
@@ -97,17 +164,7 @@ impl Writer<'_, '_> {
             .iter()
             .map(|with| with.span.text())
             .collect();
-        let with = with.join(" ");
-        let mut addition = String::new();
-        for operand in wanted {
-            let demand = format!("_ = ({}) {with}; ", self.written.whole(operand.span()));
-            addition.push_str(&one_line(&demand).ok_or_else(|| {
-                PolicyError::at(
-                    Place::of(&statement.span),
-                    "what stands behind `not` is too long; give its parts names first",
-                )
-            })?);
-        }
+        let mut addition = self.demands(wanted, &with.join(" "), &statement.span)?;
         let (start, end) = self.written.quoted(&statement.span);
         // A body without braces has room for one expression only.
         let before = self.written.text().get(..start).unwrap_or_default();
@@ -223,7 +280,7 @@ mod tests {
         let module = parse(&text, 64 << 10).unwrap().module;
         let names = names(&module).unwrap();
         let mut written = Written::new(&text);
-        demand(&module, &names, &mut written)?;
+        demand(&module, &names, false, &mut written)?;
         let written = written.finish()?;
         // It is still a policy.
         parse(&written, 64 << 10).unwrap();
@@ -295,6 +352,45 @@ mod tests {
     }
 
     #[test]
+    fn operands_of_in_are_demanded_where_the_answer_is_kept() {
+        for (lines, wanted) in [
+            (
+                "allow if { there := 1 in input.xs; not there }",
+                "allow if { _ = (input.xs) ; there := 1 in input.xs; not there }",
+            ),
+            (
+                "allow if (input.x in input.xs) == false",
+                "allow if { _ = (input.x) ; _ = (input.xs) ; (input.x in input.xs) == false }",
+            ),
+            (
+                "there := (1 in input.xs)\nallow if there == false",
+                "there := (1 in input.xs) if { _ = (input.xs) }\nallow if there == false",
+            ),
+            (
+                "there := 1 in input.xs if input.y\nelse := 2 in input.xs if input.z\nallow if not there",
+                "there := 1 in input.xs if { _ = (input.xs) ; input.y }\nelse := 2 in input.xs if { _ = (input.xs) ; input.z }\nallow if not there",
+            ),
+            (
+                "allow if [(x in input.ys) | some x in input.xs] == [false]",
+                "allow if [(x in input.ys) | _ = (input.ys) ; some x in input.xs] == [false]",
+            ),
+            (
+                "allow if { x := input.xs[_] in input.ys; not x }",
+                "allow if { _ = (input.ys) ; x := input.xs[_] in input.ys; not x }",
+            ),
+        ] {
+            assert_eq!(written(lines).unwrap(), wanted);
+        }
+        for lines in [
+            "allow if 1 in input.xs",
+            "allow if { some x in input.xs; x in [1, 2] }",
+            "allow if { x := 1 in [2, 3]; not x }",
+        ] {
+            assert_eq!(written(lines).unwrap(), lines);
+        }
+    }
+
+    #[test]
     fn what_need_have_no_value_is_left_alone() {
         for lines in [
             "allow if not input.x",
@@ -314,7 +410,7 @@ mod tests {
         let error = written("allow if { not f(lower(input.x # x\n)) }\nf(x) if x").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "line 3: what stands behind `not` is too long; give its parts names first"
+            "line 3: what stands behind `not`, or around `in`, is too long; give its parts names first"
         );
     }
 }

@@ -81,7 +81,7 @@ impl Policy {
         let data_weighs = weight(&data, MOST_HERE);
         let names = names(&parsed.module)?;
         let mut written = Written::new(text);
-        demand(&parsed.module, &names, &mut written)?;
+        demand(&parsed.module, &names, parsed.v0, &mut written)?;
         let weighs = inspection.shape.bits > HARMLESS || data_weighs.is_none();
         if weighs {
             bound(&parsed.module, &names, &mut written)?;
