@@ -58,7 +58,7 @@ use source::Version;
 use turns::Turns;
 
 /// How long compiling may take.
-const COMPILING: Duration = Duration::from_secs(2);
+const COMPILING: Duration = Duration::from_secs(5);
 
 /// The longest policy, in bytes.
 pub const LONGEST_POLICY: usize = 64 << 10;
