@@ -54,6 +54,7 @@ fn values_that_multiply() {
         "N := {\"x\": P, \"y\": P}",
         "N := {[1, P], [2, P]}",
         "N := {P} | {[P]}",
+        "N := {P, [P]} - {1}",
         "N := array.concat(P, P)",
         "N := [[P, P]][0]",
         "N := {\"x\": [P, P]}.x",
@@ -69,6 +70,8 @@ fn values_that_multiply() {
         "N contains [x, P] if some x in [1, 2]",
         "N[x] := P if some x in [1, 2]",
         "default N.x := 1\nN.x := P\nN.y := P",
+        "default N.b.x := 1\nN.b.x := P.b\nN.b.y := P.b",
+        "default N.b.x := 1\nN.b.x := P[k] if k := \"b\"\nN.b.y := P[k] if k := \"b\"",
         "N[[x, P]] := 1 if some x in [1, 2]",
         "N contains x if { some x in {[1, P], [2, P]} }",
         "N := [data.io.choria.aaasvc.P, q.P]",
@@ -82,8 +85,9 @@ fn values_that_multiply() {
             })
             .replace("[1, input.agent]", first(next))
         };
+        let part = if next.contains("N.b") { ".b" } else { "" };
         let text = policy(&format!(
-            "import data.io.choria.aaasvc as q\ndefault allow := false\nf(x) := x\ng(x) := [x, x]\n{}{}allow if a60 == b60",
+            "import data.io.choria.aaasvc as q\ndefault allow := false\nf(x) := x\ng(x) := [x, x]\n{}{}allow if a60{part} == b60{part}",
             chain("a"),
             chain("b"),
         ));
@@ -99,6 +103,8 @@ fn values_that_multiply() {
 fn first(next: &str) -> &'static str {
     if next.contains('*') {
         "123456789123456789 * input.ttl"
+    } else if next.contains("N.b") {
+        "{\"b\": [1, input.agent]}"
     } else {
         "[1, input.agent]"
     }
@@ -113,10 +119,17 @@ fn variables_and_functions_that_multiply() {
     let functions = chain(30, "f0(x) := [x, x]", |i| {
         format!("f{i}(x) := f{0}(f{0}(x))", i - 1)
     });
+    let inputs = chain(60, "r0 if input.a <= input.b", |i| {
+        format!(
+            "r{i} if r{} with input.a as input with input.b as input",
+            i - 1
+        )
+    });
     for text in [
         format!("allow if {{ {inner} count(json.marshal(a60)) > 0 }}"),
         format!("allow if {{ {} a60 == 1 }}", inner.replace(":=", "=")),
         format!("{functions}allow if f30(1) == f30(1)"),
+        format!("{inputs}allow if r60"),
     ] {
         assert_eq!(
             problem(unhurried(&policy(&text))),

@@ -14,7 +14,7 @@ use regorus::unstable::{
 use super::error::{Place, PolicyError};
 use super::inspect::{PACKAGE, head as name_of, root};
 use super::variables::{alias, comprehension, declared, each_variable, parts, values};
-use super::walk::{Names, dotted, is_constant};
+use super::walk::{Names, dotted, fixed, is_constant};
 use super::written::{Side, Written};
 
 /// The function that weighs a value.
@@ -177,7 +177,12 @@ impl<'a> Writer<'a, '_, '_> {
 
     fn statement(&mut self, statement: &'a LiteralStmt) -> Result<(), PolicyError> {
         for with in &statement.with_mods {
-            self.value(&with.r#as)?;
+            let is_value = ["input", "data"].contains(&root(&with.refr).as_str());
+            // It becomes a part of what it may be taken from.
+            if is_value && !constant(&with.r#as) {
+                self.weigh(&with.r#as);
+            }
+            self.inside(&with.r#as)?;
         }
         match &statement.literal {
             Literal::SomeVars { .. } => Ok(()),
@@ -243,25 +248,21 @@ impl<'a> Writer<'a, '_, '_> {
         }
     }
 
-    /// Whether an expression names a rule, or several.
+    /// Whether an expression names a rule, several, or a part of one, which is several where rules have dotted names.
     fn is_rule(&self, expr: &Expr) -> bool {
-        let Some(path) = dotted(expr) else {
-            return false;
-        };
+        let path = fixed(expr);
         let (first, rest) = path.split_once('.').unwrap_or((&path, ""));
         if self.has(first) {
             return false;
         }
-        if self.names.rules.contains(first) {
-            return rest.is_empty();
-        }
         let path = match self.names.aliases.get(first) {
-            Some(imported) => format!("{imported}.{rest}"),
-            None => path,
+            Some(imported) => format!("{imported}.{rest}."),
+            None => format!("{path}."),
         };
         let package = format!("data.{PACKAGE}.");
-        path.starts_with(&package)
-            || package.starts_with(&format!("{}.", path.trim_end_matches('.')))
+        self.names.rules.contains(first)
+            || path.starts_with(&package)
+            || path.starts_with("data.") && package.starts_with(path.trim_end_matches('.'))
     }
 
     /// Whether a variable has its value from elsewhere than `=`.
@@ -315,9 +316,11 @@ impl<'a> Writer<'a, '_, '_> {
                 op: ArithOp::Mul, ..
             } => {
                 self.weigh(expr);
-                self.insides(expr)
+                self.values(expr)
             }
-            Expr::BoolExpr { .. } | Expr::Membership { .. } => self.values(expr),
+            Expr::BoolExpr { .. } | Expr::Membership { .. } | Expr::ArithExpr { .. } => {
+                self.values(expr)
+            }
             Expr::Call { fcn, .. } => {
                 let path = dotted(fcn).unwrap_or_default();
                 // Others look at what they are given.

@@ -63,8 +63,20 @@ fn what_is_made_is_weighed() {
             "a if b with input as W([input, input])\nb if input",
         ),
         (
+            "a if b with input.x as input with data.y as 1 with f as g\nb if f(input)\nf(x) if x\ng(x) if x",
+            "a if b with input.x as W(input) with data.y as 1 with f as g\nb if f(input)\nf(x) if x\ng(x) if x",
+        ),
+        (
+            "a := {input, [input]} - {1}",
+            "a := W({input, [input]}) - {1}",
+        ),
+        (
             "a if every x in [[input.x]] { x == [x] }",
             "a if every x in W([[input.x]]) { x == W([x]) }",
+        ),
+        (
+            "b.c.d := input\na if { x := b.c; y := b[\"c\"].d; z := b[input.x]; x == y; z == 1 }",
+            "b.c.d := input\na if { x := W(b.c); y := W(b[\"c\"].d); z := W(b[input.x]); x == y; z == 1 }",
         ),
         (
             "default a := [x | x := b]\nb := input",

@@ -211,6 +211,8 @@ mod tests {
             shape("allow if array.concat(input.a, input.a) == []").bits,
             1
         );
+        let twice = "a if input.x with input.a as input with input.b as input";
+        assert_eq!(shape(&format!("{twice}\nallow if a")).bits, 2);
         for lines in [
             "allow if count([input | some i in numbers.range(1, 9)]) > 0",
             "allow if count([x | x := input; some i in numbers.range(1, 9)]) > 0",

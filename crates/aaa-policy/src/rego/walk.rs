@@ -191,6 +191,10 @@ impl<'a> Walker<'a> {
                     self.mention(&path, Place::of(&with.span));
                 }
             }
+            // `with input.x as input` has all of it stand there once more.
+            if !is_constant(&with.r#as) {
+                self.body.bits += 1;
+            }
             self.expr(&with.r#as);
         }
     }
@@ -489,7 +493,7 @@ pub(super) fn dotted(expr: &Expr) -> Option<String> {
 }
 
 /// The same as far as no part is computed.
-fn fixed(expr: &Expr) -> String {
+pub(super) fn fixed(expr: &Expr) -> String {
     let parts = parts(expr).unwrap_or_default().into_iter();
     parts.map_while(|part| part).collect::<Vec<_>>().join(".")
 }
