@@ -13,7 +13,7 @@ use regorus::unstable::{
 
 use super::error::{Place, PolicyError};
 use super::inspect::{PACKAGE, head as name_of, root};
-use super::variables::{alias, comprehension, declared, each_variable, parts, values};
+use super::variables::{alias, comprehension, declared, each_variable, parts, queries};
 use super::walk::{Names, dotted, fixed, is_constant};
 use super::written::{Side, Written};
 
@@ -49,31 +49,21 @@ pub(super) fn bound(
             written,
             variables: vec![everywhere.clone()],
         };
-        let (head, bodies) = match rule.as_ref() {
-            Rule::Spec { head, bodies, .. } => (head, bodies),
-            // No call may stand there itself.
-            Rule::Default { value, .. } => {
-                writer.inside(value)?;
-                continue;
-            }
-        };
-        if let RuleHead::Func { args, .. } = head {
+        if let Rule::Spec {
+            head: RuleHead::Func { args, .. },
+            ..
+        } = rule.as_ref()
+        {
             for arg in args {
                 writer.declare(arg);
             }
         }
-        let values = values(head);
-        if bodies.is_empty() {
-            writer.query(None, &values)?;
-        }
-        for (index, body) in bodies.iter().enumerate() {
-            let mut values = if index == 0 {
-                values.clone()
-            } else {
-                Vec::new()
-            };
-            values.extend(body.assign.as_ref().map(|assign| assign.value.as_ref()));
-            writer.query(Some(&body.query), &values)?;
+        for (query, made) in queries(rule) {
+            match rule.as_ref() {
+                Rule::Spec { .. } => writer.query(query, &made)?,
+                // No call may stand there itself.
+                Rule::Default { value, .. } => writer.inside(value)?,
+            }
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use regorus::unstable::{AssignOp, BoolOp, Expr, Literal, LiteralStmt, Module, Query, Rule, Span};
 
 use super::error::{Place, PolicyError};
-use super::variables::{alias, comprehension, each_variable, expressions, parts, values};
+use super::variables::{alias, comprehension, each_variable, expressions, parts, queries};
 use super::walk::Names;
 use super::written::{Side, Written};
 
@@ -37,21 +37,12 @@ pub(super) fn demand(
             .collect(),
     };
     for rule in &module.policy {
-        let (head, bodies) = match rule.as_ref() {
-            Rule::Spec { head, bodies, .. } => (head, bodies),
-            Rule::Default { value, .. } => {
-                writer.inside(value)?;
-                continue;
+        for (query, kept) in queries(rule) {
+            match (query, rule.as_ref()) {
+                (Some(query), _) => writer.query(query, &kept)?,
+                (None, Rule::Spec { .. }) => writer.head(rule.span(), &kept, v0)?,
+                (None, Rule::Default { value, .. }) => writer.inside(value)?,
             }
-        };
-        let mut kept = values(head);
-        if bodies.is_empty() {
-            writer.head(rule.span(), &kept, v0)?;
-        }
-        for body in bodies {
-            kept.extend(body.assign.as_ref().map(|assign| assign.value.as_ref()));
-            writer.query(&body.query, &kept)?;
-            kept.clear();
         }
     }
     Ok(())
@@ -369,6 +360,10 @@ mod tests {
             (
                 "there := 1 in input.xs if input.y\nelse := 2 in input.xs if input.z\nallow if not there",
                 "there := 1 in input.xs if { _ = (input.xs) ; input.y }\nelse := 2 in input.xs if { _ = (input.xs) ; input.z }\nallow if not there",
+            ),
+            (
+                "there := 1 in input.xs if { input.y } { input.z }\nallow if there == false",
+                "there := 1 in input.xs if { _ = (input.xs) ; input.y } { _ = (input.xs) ; input.z }\nallow if there == false",
             ),
             (
                 "allow if [(x in input.ys) | some x in input.xs] == [false]",

@@ -301,6 +301,27 @@ pub(super) fn values(head: &RuleHead) -> Vec<&Expr> {
     values
 }
 
+/// The queries of a rule, none where it has no body, each with what is made of its values: a default has only its own, and so has an `else`.
+pub(super) fn queries(rule: &Rule) -> Vec<(Option<&Query>, Vec<&Expr>)> {
+    let (head, bodies) = match rule {
+        Rule::Default { value, .. } => return vec![(None, vec![value])],
+        Rule::Spec { head, bodies, .. } => (head, bodies),
+    };
+    if bodies.is_empty() {
+        return vec![(None, values(head))];
+    }
+    let with_values = bodies.iter().map(|body| {
+        let mut made = if body.is_else {
+            Vec::new()
+        } else {
+            values(head)
+        };
+        made.extend(body.assign.as_ref().map(|assign| assign.value.as_ref()));
+        (Some(body.query.as_ref()), made)
+    });
+    with_values.collect()
+}
+
 /// The name that an import has in the module.
 pub(super) fn alias(import: &regorus::unstable::Import) -> &Span {
     match (&import.r#as, import.refr.as_ref()) {

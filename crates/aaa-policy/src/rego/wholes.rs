@@ -9,7 +9,7 @@ use regorus::unstable::{Expr, Literal, Module, Query, Rule, RuleHead};
 
 use super::error::{Place, PolicyError};
 use super::inspect::{PACKAGE, head};
-use super::variables::{comprehension, declared_in, expressions, parts, values};
+use super::variables::{comprehension, declared_in, expressions, parts, queries};
 use super::walk::{self, Names};
 
 /// The parts of a name, `None` for one that is computed.
@@ -32,18 +32,14 @@ pub(super) fn check(module: &Module, names: &Names) -> Vec<PolicyError> {
         return checker.problems;
     }
     for rule in &module.policy {
-        let Rule::Spec { head, bodies, .. } = rule.as_ref() else {
-            continue;
-        };
         checker.locals = declared_in(rule);
-        for value in values(head) {
-            checker.expr(value);
-        }
-        for body in bodies {
-            if let Some(assign) = &body.assign {
-                checker.expr(&assign.value);
+        for (query, made) in queries(rule) {
+            for value in made {
+                checker.expr(value);
             }
-            checker.query(&body.query);
+            if let Some(query) = query {
+                checker.query(query);
+            }
         }
     }
     checker.problems
@@ -195,6 +191,10 @@ mod tests {
             ("allow if not conf\nconf.a := input.x", "conf"),
             ("allow if not conf == {}\nconf.a := input.x", "conf"),
             ("allow if not conf.b\nconf.b.c := input.x", "conf.b"),
+            (
+                "default n := [1 | not conf.b]\nallow if count(n) == 1\nconf.b.c := input.x",
+                "conf.b",
+            ),
             ("allow if not conf[input.y]\nconf.b.c := input.x", "conf._"),
             ("allow if not conf[\"b\"]\nconf.b.c := input.x", "conf.b"),
             (
